@@ -1,0 +1,51 @@
+SHELL := /bin/bash
+# Each target builds .venv first, from the pins, when it is missing or older than them.
+PYTHON ?= python3
+BIN := .venv/bin
+NBVAL := --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 -p no:cacheprovider
+# Idle threads sleep instead of spinning: much faster where something else uses the cores too.
+export OMP_WAIT_POLICY ?= PASSIVE
+# Nothing needs the network once .venv is there; NIBKIT_CLIP=… may ask for it.
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+export PYTHONHASHSEED ?= 0
+
+.PHONY: help run lab notebooks test test-unit test-notebooks bench gpu-check clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+run: .venv/ready  ## run the whole series, render it under build/html, and say where to look
+	$(BIN)/python notebooks/run.py
+
+lab: .venv/ready  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+notebooks: .venv/ready  ## run the series and store its outputs in notebooks/
+	$(BIN)/python notebooks/run.py --inplace
+
+test: .venv/ready  ## everything that must hold: unit tests, notebook rules, nbval
+	$(BIN)/python -m pytest tests notebooks $(NBVAL)
+
+test-unit: .venv/ready  ## unit tests and notebook rules alone
+	$(BIN)/python -m pytest tests
+
+test-notebooks: .venv/ready  ## nbval alone: run the notebooks and compare every output
+	$(BIN)/python -m pytest notebooks $(NBVAL)
+
+bench: .venv/ready  ## the speed figures, as ratios in one run
+	$(BIN)/python -m nibkit.bench
+
+gpu-check:  ## nbval on CUDA with the Python at hand (torch and transformers installed); report in build/gpu-check.txt
+	@mkdir -p build
+	@$(PYTHON) -c "import torch, sys; sys.exit(0 if torch.cuda.is_available() else 'gpu-check needs a CUDA device; this machine has none')"
+	NIBKIT_DEVICE=cuda $(PYTHON) -m pytest tests notebooks $(NBVAL) 2>&1 | tee build/gpu-check.txt; exit $${PIPESTATUS[0]}
+
+clean:  ## remove .venv and build
+	rm -rf .venv build
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'nibkit needs Python 3.11 or newer: make PYTHON=python3.11 …')"
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

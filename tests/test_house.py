@@ -1,0 +1,113 @@
+"""The house holds together: one list of dependencies, exact pins, nothing heavy, nothing of somebody's machine."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+IMPORT_NAMES = {"pil": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "huggingface-hub": "huggingface-hub"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DECLARED = {
+    canonicalize_name(r.name): r
+    for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    for r in map(Requirement, group)
+}
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    found = [re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][^+\s;]*)", line) for line in lines]
+    assert all(found), [line for line, match in zip(lines, found) if not match]
+    return {canonicalize_name(match[1]): match[2] for match in found}
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+def sources() -> list[tuple[str, str]]:
+    """(name, Python source) of every module, test and notebook."""
+    import nbformat
+
+    found = [
+        (str(p.relative_to(ROOT)), p.read_text())
+        for folder in ("nibkit", "tests", "data", "notebooks")
+        for p in (ROOT / folder).rglob("*.py")
+    ]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        code = [c.source for c in cells if c.cell_type == "code" and not c.source.startswith("%%")]
+        found.append((path.name, "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M) for source in code)))
+    return found
+
+
+def test_every_declared_dependency_is_pinned_within_its_bound():
+    pinned = pins()
+    for name, requirement in DECLARED.items():
+        assert name in pinned, f"{name} is in pyproject.toml but not pinned"
+        assert requirement.specifier.contains(pinned[name]), f"{name}=={pinned[name]} is outside {requirement.specifier}"
+    assert pinned["torch"] == "2.13.0"
+
+
+def test_every_import_is_declared():
+    own = {"nibkit", "tests"} | {p.stem for folder in ("tests", "data", "notebooks") for p in (ROOT / folder).glob("*.py")}
+    for where, source in sources():
+        for node in ast.walk(ast.parse(source)):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - own:
+                name = canonicalize_name(IMPORT_NAMES.get(canonicalize_name(top), top))
+                assert name in DECLARED, f"{where} imports {top}, which pyproject.toml does not declare"
+
+
+def test_torchvision_is_nowhere():
+    assert "torchvision" not in pins() and "torchvision" not in DECLARED
+    assert not any(re.search(r"^\s*(import|from) torchvision", source, re.M) for _, source in sources())
+
+
+def test_conda_environment_is_the_same():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == "nib"
+    *conda, pip = environment["dependencies"]
+    assert "python=3.11" in conda and PROJECT["requires-python"] == ">=3.11"
+    assert "-r requirements.txt" in pip["pip"]
+
+
+def test_readme_names_only_targets_that_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), re.M))
+    assert {"run", "test"} <= named <= targets
+
+
+def test_nothing_heavy_and_nothing_generated():
+    for path in tracked():
+        assert path.stat().st_size < 10e6, f"{path} is over 10 MB"
+        assert not {".venv", "build", "__pycache__"} & set(path.relative_to(ROOT).parts), path
+
+
+def test_no_registry_host_and_no_path_of_a_machine():
+    parts = [
+        ("pypi", ".org"),
+        ("python", "hosted"),
+        ("registry.", "npmjs"),
+        ("deb.", "debian"),
+        ("/wo", "rk/"),
+        ("/opt/", "wheels"),
+        ("/ro", "ot/"),
+    ]
+    pattern = re.compile("|".join(re.escape(a + b) for a, b in parts))
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".toml", ".txt", ".yml", ".ipynb", ".csv", ".json", ".cfg", ""}:
+            match = pattern.search(path.read_text(encoding="utf-8"))
+            assert not match, f"{path.relative_to(ROOT)} holds {match[0]!r}"
