@@ -1,0 +1,256 @@
+"""A synthetic world whose truth is known: coloured shapes on a noisy background, with captions and exact masks.
+
+Photographs with captions never say *where* the evidence is. Here it is known to the pixel, so an explanation can be
+scored against the truth, and a caption can be made wrong in exactly one word.
+
+>>> scene = sample(1, seed=0)[0]
+>>> scene.caption, len(scene.objects) == len(scene.masks)
+('a white circle', True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+SIZE = 224  # pixels; the input size of CLIP ViT-B/32
+
+COLORS = {
+    "red": (0.85, 0.12, 0.12),
+    "orange": (0.98, 0.55, 0.05),
+    "yellow": (0.97, 0.90, 0.15),
+    "green": (0.12, 0.62, 0.20),
+    "blue": (0.12, 0.30, 0.88),
+    "purple": (0.58, 0.18, 0.72),
+    "white": (0.97, 0.97, 0.97),
+    "black": (0.05, 0.05, 0.05),
+}
+SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart")
+CAPTIONS = ("all", "some", "one", "two", "wrong", "absent")
+
+
+@dataclass(frozen=True)
+class Object:
+    """One coloured shape. ``center`` (x, y) and ``radius`` in pixels, ``angle`` in radians."""
+
+    color: str
+    shape: str
+    center: tuple[float, float] = (SIZE / 2, SIZE / 2)
+    radius: float = 32.0
+    angle: float = 0.0
+
+    @property
+    def phrase(self) -> str:
+        return phrase(self.color, self.shape)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture, its caption and its truth.
+
+    image: RGB PIL image, 224 × 224. objects: k objects, drawn in this order (later ones cover earlier ones).
+    masks: bool [k, 224, 224], the *visible* part of each object, never empty.
+    phrases: what the caption names, in order; named: for each phrase the index of its object, None if there is none.
+    """
+
+    image: Image.Image
+    caption: str
+    objects: tuple[Object, ...]
+    masks: np.ndarray
+    phrases: tuple[str, ...]
+    named: tuple[int | None, ...]
+
+
+def phrase(color: str, shape: str) -> str:
+    """``'a red circle'``, ``'an orange star'``."""
+    return f"{'an' if color[0] in 'aeiou' else 'a'} {color} {shape}"
+
+
+def sample(
+    n: int,
+    seed: int = 0,
+    captions: str = "all",
+    *,
+    objects: int | tuple[int, int] = (1, 3),
+    size: tuple[float, float] = (24.0, 40.0),
+    clutter: float = 0.25,
+    contrast: float = 1.0,
+) -> list[Scene]:
+    """``n`` scenes; scene i depends on (seed, i) and the options alone, so ``sample(9, 0)[:4] == sample(4, 0)`` in content.
+
+    captions: what the caption names.
+        ``"all"`` every object; ``"some"`` at least one but, where there are several, not all; ``"one"``, ``"two"`` that many;
+        ``"wrong"`` every object, but one with a colour that makes its phrase false;
+        ``"absent"`` one object that is there and one that is not, in random order.
+    objects: how many (or a range, both ends included), 1 to 6. size: range of the radius in pixels, within 8 … 60.
+    clutter: 0 … 1, grey specks behind the objects and the amplitude of the background.
+    contrast: 0 … 1, how far the objects' colours stand off the background (1: full colours).
+
+    Raises ValueError, naming the argument, if one is out of range.
+    """
+    low, high = (objects, objects) if isinstance(objects, int) else objects
+    _check(isinstance(n, (int, np.integer)) and n >= 0, f"n must be a whole number, 0 or more; got {n!r}")
+    _check(captions in CAPTIONS, f"captions must be one of {', '.join(CAPTIONS)}; got {captions!r}")
+    _check(1 <= low <= high <= 6, f"objects must be within 1 … 6; got {objects!r}")
+    _check(captions != "two" or low >= 2, 'captions="two" needs objects=2 or more, for example objects=(2, 3)')
+    _check(8 <= size[0] <= size[1] <= 60, f"size must be a range of radii within 8 … 60 pixels; got {size!r}")
+    _check(0 <= clutter <= 1, f"clutter must be within 0 … 1; got {clutter!r}")
+    _check(0 < contrast <= 1, f"contrast must be above 0 and at most 1; got {contrast!r}")
+    scenes = []
+    for i in range(n):
+        rng = np.random.default_rng([seed, i])
+        names = draw_names(rng, int(rng.integers(low, high + 1)))
+        image, placed, masks = draw(names, rng, size=size, clutter=clutter, contrast=contrast)
+        phrases, named = write_caption(placed, rng, captions)
+        scenes.append(Scene(image, " and ".join(phrases), placed, masks, phrases, named))
+    return scenes
+
+
+def draw_names(rng: np.random.Generator, k: int) -> list[tuple[str, str]]:
+    """k different (colour, shape) pairs. Colours or shapes alone may repeat: telling them apart is what binding means."""
+    codes = rng.choice(len(COLORS) * len(SHAPES), size=k, replace=False)
+    return [(list(COLORS)[c // len(SHAPES)], SHAPES[c % len(SHAPES)]) for c in codes]
+
+
+def write_caption(
+    objects: Sequence[Object], rng: np.random.Generator, captions: str = "all"
+) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
+    """The caption's phrases and, for each, the index of the object that it names (None: no such object)."""
+    k = len(objects)
+    order = [int(i) for i in rng.permutation(k)]
+    count = {"one": 1, "two": 2, "some": int(rng.integers(1, max(k, 2))), "absent": 1}.get(captions, k)
+    named: list[int | None] = list(order[:count])
+    phrases = [objects[i].phrase for i in order[:count]]
+    present = {o.phrase for o in objects}
+    if captions == "wrong":
+        where = int(rng.integers(len(named)))
+        shape = objects[order[where]].shape
+        phrases[where] = _pick(rng, [phrase(c, shape) for c in COLORS if phrase(c, shape) not in present])
+        named[where] = None
+    if captions == "absent":
+        absent = _pick(rng, [phrase(c, s) for c in COLORS for s in SHAPES if phrase(c, s) not in present])
+        where = int(rng.integers(2))
+        phrases.insert(where, absent)
+        named.insert(where, None)
+    return tuple(phrases), tuple(named)
+
+
+def draw(
+    names: Sequence[tuple[str, str]],
+    rng: np.random.Generator,
+    *,
+    size: tuple[float, float] = (24.0, 40.0),
+    clutter: float = 0.25,
+    contrast: float = 1.0,
+) -> tuple[Image.Image, tuple[Object, ...], np.ndarray]:
+    """Draw the named shapes at random places: (image, placed objects, masks bool [k, 224, 224])."""
+    canvas = _background(rng, clutter)
+    base = canvas.mean(axis=(0, 1))
+    while True:  # placed again in the rare case that an object would be mostly hidden
+        objects = _place(names, rng, size)
+        coverage = [_coverage(o) for o in objects]
+        masks = np.zeros((len(objects), SIZE, SIZE), dtype=bool)
+        for i, (rows, cols, alpha) in enumerate(coverage):
+            masks[:i, rows, cols] &= alpha <= 0.5
+            masks[i, rows, cols] = alpha > 0.5
+        if all(m.sum() >= 0.6 * (a > 0.5).sum() for m, (_, _, a) in zip(masks, coverage)):
+            break
+    for thing, (rows, cols, alpha) in zip(objects, coverage):
+        color = np.array(COLORS[thing.color]) + rng.uniform(-0.04, 0.04, 3)
+        color = base + contrast * (color - base)
+        canvas[rows, cols] += alpha[..., None] * (color - canvas[rows, cols])
+    canvas += 0.02 * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
+    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), objects, masks
+
+
+def _place(names: Sequence[tuple[str, str]], rng: np.random.Generator, size: tuple[float, float]) -> tuple[Object, ...]:
+    """Random places with little overlap: of 40 tries the first that touches no earlier object, else the farthest."""
+    objects: list[Object] = []
+    for color, shape in names:
+        radius = rng.uniform(*size)
+        tries = rng.uniform(radius + 2, SIZE - radius - 2, size=(40, 2))
+        gap = np.full(40, np.inf)
+        for other in objects:
+            gap = np.minimum(gap, np.hypot(*(tries - other.center).T) - radius - other.radius)
+        best = int(np.argmax(gap > 0)) if (gap > 0).any() else int(np.argmax(gap))
+        objects.append(Object(color, shape, tuple(tries[best].tolist()), radius, rng.uniform(-0.2, 0.2)))
+    return tuple(objects)
+
+
+_SMOOTH = np.maximum(0, 1 - np.abs(np.linspace(0, 7, SIZE)[:, None] - np.arange(8)))  # [224, 8] linear interpolation
+
+
+def _background(rng: np.random.Generator, clutter: float) -> np.ndarray:
+    """Smooth grey noise [224, 224, 3] in 0 … 1, with specks."""
+    coarse = rng.normal(rng.uniform(0.38, 0.6), 0.03 + 0.09 * clutter, (8, 8, 1)) + rng.normal(0, 0.03, (8, 8, 3))
+    canvas = np.einsum("yi,xj,ijc->yxc", _SMOOTH, _SMOOTH, coarse, optimize=True)
+    for _ in range(round(24 * clutter)):
+        speck = Object("", "circle", tuple(rng.uniform(8, SIZE - 8, 2)), rng.uniform(2, 6))
+        rows, cols, alpha = _coverage(speck)
+        canvas[rows, cols] += alpha[..., None] * (rng.uniform(0.25, 0.75) - canvas[rows, cols])
+    return canvas.astype(np.float32)
+
+
+def _coverage(thing: Object) -> tuple[slice, slice, np.ndarray]:
+    """The part of the canvas around an object and how much of each pixel it covers, 0 … 1 (soft by about a pixel)."""
+    x, y = thing.center
+    reach = thing.radius + 2
+    cols = slice(max(0, int(x - reach)), min(SIZE, int(x + reach) + 1))
+    rows = slice(max(0, int(y - reach)), min(SIZE, int(y + reach) + 1))
+    u = (np.arange(cols.start, cols.stop) + 0.5 - x)[None, :] / thing.radius
+    v = (np.arange(rows.start, rows.stop) + 0.5 - y)[:, None] / thing.radius
+    cos, sin = np.cos(thing.angle), np.sin(thing.angle)
+    distance = _DISTANCE[thing.shape](cos * u + sin * v, cos * v - sin * u)
+    return rows, cols, np.clip(0.5 - distance * thing.radius, 0, 1)
+
+
+def _polygon(*normals: tuple[float, float, float]):
+    """The convex region a·u + b·v ≤ c for every (a, b, c) with a² + b² = 1: signed distance near its edges."""
+    return lambda u, v: np.max(np.stack(np.broadcast_arrays(*(a * u + b * v - c for a, b, c in normals))), axis=0)
+
+
+def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    angle = np.abs((np.arctan2(u, -v) + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)  # folded onto half a spike
+    r = np.hypot(u, v)
+    tip, notch = np.array([0.0, 1.0]), 0.42 * np.array([np.sin(np.pi / 5), np.cos(np.pi / 5)])
+    edge = notch - tip
+    normal = np.array([-edge[1], edge[0]]) / np.hypot(*edge)
+    return normal[0] * r * np.sin(angle) + normal[1] * (r * np.cos(angle) - 1.0)
+
+
+def _heart(u: np.ndarray, v: np.ndarray, h: float = 0.76) -> np.ndarray:
+    a, b = np.abs(u), 0.05 - v  # a square on its tip (half diagonal h) and a half disc on each of its upper sides
+    square = (a + np.abs(b) - h) / 2**0.5
+    disc = np.hypot(a - h / 2, b - h / 2) - h / 2**0.5
+    return np.minimum(square, disc)
+
+
+_DISTANCE = {
+    "circle": lambda u, v: np.hypot(u, v) - 0.9,
+    "square": _polygon((1, 0, 0.78), (-1, 0, 0.78), (0, 1, 0.78), (0, -1, 0.78)),
+    "triangle": _polygon((0, 1, 0.6), (0.866, -0.5, 0.45), (-0.866, -0.5, 0.45)),
+    "diamond": _polygon(*[(0.832 * s, 0.555 * t, 0.555) for s in (1, -1) for t in (1, -1)]),
+    "star": _star,
+    "cross": lambda u, v: np.minimum(
+        np.maximum(np.abs(u) - 0.92, np.abs(v) - 0.28), np.maximum(np.abs(u) - 0.28, np.abs(v) - 0.92)
+    ),
+    "ring": lambda u, v: np.abs(np.hypot(u, v) - 0.68) - 0.24,
+    "heart": _heart,
+}
+
+
+def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _check(ok: bool, message: str) -> None:
+    if not ok:
+        raise ValueError(message)
+
+
+def phrases() -> Iterator[str]:
+    """All 64 phrases of the world, colours outermost."""
+    return (phrase(c, s) for c in COLORS for s in SHAPES)
