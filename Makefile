@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks test test-unit test-notebooks bench gpu-check clean
+.PHONY: help run lab notebooks html test test-unit test-notebooks bench gpu-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -22,6 +22,9 @@ lab: .venv/ready  ## open the notebooks in JupyterLab
 
 notebooks: .venv/ready  ## run the series and store its outputs in notebooks/
 	$(BIN)/python notebooks/run.py --inplace
+
+html: .venv/ready  ## render the stored outputs under build/html, without running anything
+	$(BIN)/python notebooks/run.py --stored
 
 test: .venv/ready  ## everything that must hold: unit tests, notebook rules, nbval
 	$(BIN)/python -m pytest tests notebooks $(NBVAL)
@@ -37,8 +40,9 @@ bench: .venv/ready  ## the speed figures, as ratios in one run
 
 gpu-check:  ## nbval on CUDA with the Python at hand (torch and transformers installed); report in build/gpu-check.txt
 	@mkdir -p build
-	@$(PYTHON) -c "import torch, sys; sys.exit(0 if torch.cuda.is_available() else 'gpu-check needs a CUDA device; this machine has none')"
-	NIBKIT_DEVICE=cuda $(PYTHON) -m pytest tests notebooks $(NBVAL) 2>&1 | tee build/gpu-check.txt; exit $${PIPESTATUS[0]}
+	@$(PYTHON) -c "import importlib.util as u, sys; sys.exit(None if u.find_spec('torch') and __import__('torch').cuda.is_available() else \
+	  'gpu-check needs a CUDA device and a torch that sees it: $(PYTHON) has not both')"
+	NIBKIT_DEVICE=cuda $(PYTHON) -m pytest tests notebooks $(NBVAL) --nbval-current-env 2>&1 | tee build/gpu-check.txt; exit $${PIPESTATUS[0]}
 
 clean:  ## remove .venv and build
 	rm -rf .venv build

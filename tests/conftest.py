@@ -1,4 +1,4 @@
-"""Shared by all tests: the reference fixture's folder, one hypothesis profile, no window ever opened."""
+"""Shared by all tests: the reference fixture's folder, one hypothesis profile, few threads, no window ever opened."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 import hypothesis
 import matplotlib
 import pytest
+import torch
 
 matplotlib.use("Agg")
+torch.set_num_threads(min(torch.get_num_threads(), 4))  # the models are tiny: more threads only wait for each other
 hypothesis.settings.register_profile("nibkit", derandomize=True, deadline=None, max_examples=15, database=None)
 hypothesis.settings.load_profile("nibkit")
 
