@@ -1,0 +1,97 @@
+"""What every method returns: how much each patch and each word counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.nn import functional as nnf
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Signed importances of patches and tokens, for B pairs.
+
+    NIB's are in units of cosine similarity: with the class token and the part below ``start`` they add up to what the
+    similarity loses when the bottleneck closes (Eqs. 10 and 11),
+
+        image.sum((1, 2)) + class_token + image_null − image_delta = F(z) − F(0), and likewise for the text.
+
+    image: [B, gh, gw], patches. text: [B, T], tokens, 0 at padding. tokens: each caption's token strings, without padding;
+    words: for each of them the number of its word, None at start and end tokens (None as a whole: not known).
+    class_token: [B], the class token's own share. similarity: [B], F(z), the cosine of picture and caption.
+    image_delta, text_delta: [B], Σ A − (F(z) − F(start · z)), class token included: how far the sum is from complete.
+    image_null, text_null: [B], F(start · z) − F(0), what lies below the integral's start.
+    method: its name; options: what it was called with.
+    """
+
+    image: torch.Tensor
+    text: torch.Tensor
+    tokens: tuple[tuple[str, ...], ...]
+    similarity: torch.Tensor
+    class_token: torch.Tensor | None = None
+    image_delta: torch.Tensor | None = None
+    text_delta: torch.Tensor | None = None
+    image_null: torch.Tensor | None = None
+    text_null: torch.Tensor | None = None
+    words: tuple[tuple[int | None, ...], ...] | None = None
+    method: str = "nib"
+    options: dict | None = None
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def heatmap(self, size: int | tuple[int, int] = 224, normalize: str | None = "minmax") -> torch.Tensor:
+        """The patch values brought to the picture's size: float [B, size, size], bilinear (align_corners=False).
+
+        normalize: "minmax": (m − min) / (max − min) per map, in 0 … 1 (the paper's maps: the sign is lost);
+            "signed": m / max|m|, in −1 … 1, 0 stays 0; None: as it is. A constant map gives zeros under both.
+
+        Raises ValueError on an unknown normalize, a size below 1, or a map that holds NaN or infinity.
+        """
+        if normalize not in ("minmax", "signed", None):
+            raise ValueError(f'normalize must be "minmax", "signed" or None; got {normalize!r}')
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        if min(height, width) < 1:
+            raise ValueError(f"size must be 1 or more; got {size!r}")
+        if not torch.isfinite(self.image).all():
+            raise ValueError("the map holds NaN or infinity: it can't be scaled")
+        values = self.image[:, None].to(torch.promote_types(self.image.dtype, torch.float32))
+        maps = nnf.interpolate(values, size=(int(height), int(width)), mode="bilinear", align_corners=False)[:, 0]
+        if normalize is None:
+            return maps
+        flat = values.flatten(1)
+        low, high = flat.amin(1)[:, None, None], flat.amax(1)[:, None, None]
+        constant = high == low  # decided on the patches, where nothing has been rounded yet
+        if normalize == "minmax":
+            low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+            return torch.where(constant | (high == low), 0.0, (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny))
+        largest = maps.abs().amax((1, 2), keepdim=True)
+        return torch.where(constant, 0.0, maps / largest.clamp_min(torch.finfo(maps.dtype).tiny))
+
+    def words_of(self, pair: int) -> list[tuple[str, float]]:
+        """(word, importance) in the caption's order: tokens of one word are joined and added, start and end tokens left out."""
+        tokens, values = self.tokens[pair], self.text[pair].tolist()
+        numbers = self.words[pair] if self.words is not None else range(len(tokens))
+        found: dict[int, tuple[str, float]] = {}
+        for token, number, value in zip(tokens, numbers, values):
+            if number is not None:
+                text, total = found.get(number, ("", 0.0))
+                found[number] = (text + token, total + value)
+        return list(found.values())
+
+    def __getitem__(self, rows: int | slice) -> Attribution:
+        """The chosen pairs, as a batch (also for a single number)."""
+        index = np.arange(len(self))[rows].reshape(-1)
+        kept = {}
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                kept[name] = value[torch.from_numpy(index).to(value.device)]
+            elif isinstance(value, tuple):
+                kept[name] = tuple(value[i] for i in index)
+        return replace(self, **kept)
+
+    def cpu(self) -> Attribution:
+        """The same, on the CPU."""
+        return replace(self, **{name: value.cpu() for name, value in vars(self).items() if isinstance(value, torch.Tensor)})

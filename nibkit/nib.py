@@ -1,0 +1,173 @@
+"""The Narrowing Information Bottleneck: Eq. 10 on a dual encoder.
+
+    A_i = z_i · ∫₀¹ ∂F/∂z_i (λz) dλ,    F(z) = cos(tail(z), e)
+
+One scalar λ narrows a whole layer from open (1) to closed (0); what the similarity F loses on the way is shared out among the
+elements of z = head(x). Values are summed over the channels of each token. e is the other encoder's embedding of the same pair.
+Derived in notebooks 03 to 05, built by hand in notebook 07.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.nn import functional as nnf
+from tqdm.auto import tqdm
+
+from .attribution import Attribution
+from .clip import Clip, Tower, untouched
+from .inputs import Inputs
+from .quadrature import Panels, check_rule, nodes
+
+
+def nib(
+    clip: Clip,
+    inputs: Inputs,
+    layer: int | tuple[int | None, int | None] | None = None,
+    num_steps: int = 10,
+    rule: str = "riemann",
+    start: float | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Attribution:
+    """Explain why each picture and its caption are alike (Eq. 10; the paper's settings are the defaults, §5.2).
+
+    Args:
+        clip, inputs: the model and B pairs.
+        layer: cut both towers at the input of this block, 0 … depth; or (image, text). None: ¾ of each depth, floored (9 of 12).
+        num_steps: how many gradients the integral is made of (for "adaptive": at most).
+        rule: "riemann" (the paper's right sum), "midpoint", "gauss", "log-gauss", "sinh" or "adaptive"; see ``quadrature``.
+        start: where the integral begins; by default 0, for "log-gauss" .05. What lies below is reported as ``*_null``.
+        batch_size: how many pair-steps go through the model at once, which bounds the memory; it never changes the result.
+        progress: show a progress bar.
+
+    Returns:
+        Attribution: ``image`` [B, gh, gw] and ``text`` [B, T] in units of cosine similarity, on the model's device.
+
+    Raises:
+        ValueError, TypeError: layer, num_steps, rule, start or batch_size out of range, before any work is done.
+
+    A pair's result depends on nothing else in its batch. The model is left as it was: no hooks, no gradients, same mode.
+    """
+    begin = check_rule(rule, num_steps, start)
+    image_layer, text_layer = layer if isinstance(layer, (tuple, list)) else (layer, layer)
+    image_layer, text_layer = clip.image.check_layer(image_layer), clip.text.check_layer(text_layer)
+    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"batch_size must be a whole number, 1 or more, or None; got {batch_size!r}")
+    inputs = clip.check(inputs)
+    how = (rule, num_steps, begin)
+    with untouched(clip.model), torch.inference_mode(False), torch.no_grad(), tqdm(disable=not progress, unit="gradient") as bar:
+        image = Side(clip.image, inputs, image_layer, batch_size or default_batch_size(clip), bar)
+        text = Side(clip.text, inputs, text_layer, batch_size or default_batch_size(clip), bar)
+        image_sums, image_delta, image_null = integrate(image, text.features, *how)
+        text_sums, text_delta, text_null = integrate(text, image.features, *how)
+        similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
+    return Attribution(
+        image=image_sums[:, 1:].unflatten(1, (clip.image.grid, clip.image.grid)),
+        text=nnf.pad(text_sums, (0, inputs.input_ids.shape[1] - text_sums.shape[1])),
+        tokens=clip.tokens(inputs),
+        similarity=similarity,
+        class_token=image_sums[:, 0],
+        image_delta=image_delta,
+        text_delta=text_delta,
+        image_null=image_null,
+        text_null=text_null,
+        words=inputs.words,
+        method="nib",
+        options={"layer": (image_layer, text_layer), "num_steps": num_steps, "rule": rule, "start": begin},
+    )
+
+
+def integrate(
+    side: Side, target: torch.Tensor, rule: str, num_steps: int, start: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Eq. 10 for one encoder against the other's features ``target`` [B, D].
+
+    Returns token sums A [B, S], Σ A − (F(z) − F(start · z)) [B], and F(start · z) − F(0) [B].
+    """
+    count = len(target)
+    if rule == "adaptive":
+        sums = integrate_adaptively(side, target, num_steps, start)
+    else:
+        lam, weights = nodes(rule, num_steps, start)
+        _, slopes = side.narrow(np.repeat(np.arange(count), num_steps), np.tile(lam, count), target, gradient=True)
+        sums = torch.einsum("k,bks->bs", torch.as_tensor(weights).to(slopes), slopes.unflatten(0, (count, num_steps)))
+    opened = nnf.cosine_similarity(side.features, target, dim=-1)
+    closed, _ = side.narrow(np.arange(count), np.zeros(count), target)
+    begin = side.narrow(np.arange(count), np.full(count, start), target)[0] if start else closed
+    return sums, sums.sum(1) - (opened - begin), begin - closed
+
+
+def integrate_adaptively(side: Side, target: torch.Tensor, num_steps: int, start: float) -> torch.Tensor:
+    """The same with panels that each pair refines for itself; a round's nodes of all pairs share the batches."""
+    panels = [Panels(num_steps, start) for _ in target]
+    while wanted := {i: panel.wanted() for i, panel in enumerate(panels) if not panel.done}:
+        rows = lambda which: np.concatenate([np.full(len(ask[which]), i) for i, ask in wanted.items()])  # noqa: E731
+        lam = lambda which: np.concatenate([ask[which] for ask in wanted.values()])  # noqa: E731
+        _, slopes = side.narrow(rows(0), lam(0), target, gradient=True)
+        scores, _ = side.narrow(rows(1), lam(1), target)
+        slopes, scores, rows_0, rows_1 = slopes.double().cpu().numpy(), scores.double().cpu().numpy(), rows(0), rows(1)
+        for i in wanted:
+            panels[i].accept(slopes[rows_0 == i], scores[rows_1 == i])
+    return torch.as_tensor(np.stack([panel.total() for panel in panels])).to(target)
+
+
+class Side:
+    """One encoder, cut: the latents z = head(x) of all pairs, their features tail(z), and a way to narrow them."""
+
+    def __init__(self, tower: Tower, inputs: Inputs, layer: int, batch_size: int, bar: tqdm | None = None):
+        self.tower, self.layer, self.batch_size, self.bar = tower, layer, batch_size, bar
+        self.length = tower.span(inputs)  # of each pair, the positions that can reach the one that is read
+        self.positions = tower.positions  # the most that the tower can take
+        self.pooled, self.attention = tower.pooled(inputs), None
+        positions = torch.arange(inputs.input_ids.shape[1], device=self.pooled.device)
+        if (inputs.attention_mask[positions <= self.pooled[:, None]] == 0).any():
+            self.attention = inputs.attention_mask  # padding on the right is inert; only holes before it need a mask
+        self.latents, self.features = None, None
+        for rows, longest in self.batches(np.arange(len(inputs))):
+            part = inputs[rows]
+            z = tower.head(tower.crop(part, longest), layer)
+            if self.latents is None:
+                self.latents = z.new_zeros(len(inputs), int(self.length.max()), z.shape[-1])
+                self.features = z.new_zeros(len(inputs), tower.projection.out_features)
+            self.latents[rows, :longest] = z
+            self.features[rows] = self.tail(z, rows)
+
+    def batches(self, pairs: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+        """Rows sorted by length, ``batch_size`` at a time, each with the longest's length: no padding is computed for nothing."""
+        order = np.argsort(self.length[pairs], kind="stable")
+        for i in range(0, len(order), self.batch_size):
+            rows = order[i : i + self.batch_size]
+            yield rows, int(self.length[pairs[rows]].max())
+
+    def tail(self, z: torch.Tensor, pairs) -> torch.Tensor:
+        """Features of states z [R, S, C] that stand for these pairs."""
+        attention = None if self.attention is None else self.attention[pairs]
+        return self.tower.finish(z, self.layer, self.pooled[pairs], self.tower.mask(z.shape[1], attention))
+
+    def narrow(
+        self, pairs: np.ndarray, lam: np.ndarray, target: torch.Tensor, gradient: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """F(λz), [R], for R rows of a pair and a λ; if asked for, also the token sums of z · ∇F(λz), [R, S]."""
+        scores = target.new_zeros(len(pairs))
+        slopes = target.new_zeros(len(pairs), self.latents.shape[1]) if gradient else None
+        for rows, longest in self.batches(pairs):
+            which = torch.as_tensor(pairs[rows], device=target.device)
+            z = self.latents[which, :longest]
+            narrowed = (z * torch.as_tensor(lam[rows]).to(z)[:, None, None]).requires_grad_(gradient)
+            with torch.set_grad_enabled(gradient):
+                f = nnf.cosine_similarity(self.tail(narrowed, which), target[which], dim=-1)
+            scores[rows] = f.detach()
+            if gradient:
+                (slope,) = torch.autograd.grad(f, narrowed, torch.ones_like(f))
+                slopes[rows, :longest] = (z * slope).sum(-1)
+                if self.bar is not None:
+                    self.bar.update(len(rows))
+        return scores, slopes
+
+
+def default_batch_size(clip: Clip) -> int:
+    """How many pair-steps go through the model at once if nobody says."""
+    return 64 if clip.device.type == "cpu" else 512

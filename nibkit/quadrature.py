@@ -1,0 +1,129 @@
+"""Nodes and weights for ∫ g(λ) dλ over [start, 1]: how Eq. 10's integral is turned into a sum.
+
+The rules differ in where they look. Near λ = 0 a pre-layer-norm transformer changes within a boundary layer of width about
+1e-3 (notebook 05), which evenly spaced nodes never see.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+RULES = ("riemann", "midpoint", "gauss", "log-gauss", "sinh", "adaptive")
+SINH_SCALE = 1e-5  # λ = SINH_SCALE · sinh τ: linear below, logarithmic above
+
+
+def check_rule(rule: str, num_steps: int, start: float | None) -> float:
+    """The interval's start: 0, for "log-gauss" .05, unless given. ValueError on an unknown rule or a number out of range."""
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}; got {rule!r}")
+    if isinstance(num_steps, bool) or not isinstance(num_steps, (int, np.integer)) or num_steps < 1:
+        raise ValueError(f"num_steps must be a whole number, 1 or more; got {num_steps!r}")
+    if start is None:
+        return 0.05 if rule == "log-gauss" else 0.0
+    if not 0 <= start < 1:
+        raise ValueError(f"start must be within 0 … 1, 1 left out; got {start!r}")
+    if rule == "log-gauss" and start == 0:
+        raise ValueError('"log-gauss" can\'t start at 0, where log λ has no end: give a start above 0, for example .05')
+    return float(start)
+
+
+def nodes(rule: str, num_steps: int, start: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes λ and weights w, float64 [num_steps], ascending, with ∫ g(λ) dλ ≈ Σ w g(λ) over [start, 1].
+
+    riemann: right ends of equal steps, λ_k = k/n from 0: the paper's rule (§5.2). Not exact even for g = λ.
+    midpoint: their middles; exact for g = λ. gauss: Gauss–Legendre; exact up to λ^(2n−1).
+    log-gauss: Gauss–Legendre in log λ, so exact for g = (log λ)^m / λ, m ≤ 2n − 1.
+    sinh: midpoints in τ, λ = 1e-5 · sinh τ: even steps in log λ, except near 0, which it reaches.
+
+    Raises ValueError as ``check_rule`` does, and for "adaptive", whose nodes depend on the integrand (see ``Panels``).
+    """
+    start = check_rule(rule, num_steps, start)
+    n, width = int(num_steps), 1.0 - start
+    steps = np.arange(1, n + 1)
+    if rule == "riemann":
+        return start + width * steps / n, np.full(n, width / n)
+    if rule == "midpoint":
+        return start + width * (steps - 0.5) / n, np.full(n, width / n)
+    if rule == "gauss":
+        return _legendre(n, start, 1.0)
+    if rule == "log-gauss":
+        tau, weight = _legendre(n, np.log(start), 0.0)
+        return np.exp(tau), weight * np.exp(tau)
+    if rule == "sinh":
+        low, high = to_tau(start), to_tau(1.0)
+        tau = low + (high - low) * (steps - 0.5) / n
+        return from_tau(tau), (high - low) / n * SINH_SCALE * np.cosh(tau)
+    raise ValueError('"adaptive" has no fixed nodes: they depend on the integrand')
+
+
+def _legendre(n: int, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    x, w = np.polynomial.legendre.leggauss(n)
+    return low + (high - low) * (x + 1) / 2, w * (high - low) / 2
+
+
+def to_tau(lam: float) -> float:
+    """τ with λ = 1e-5 · sinh τ."""
+    return float(np.arcsinh(lam / SINH_SCALE))
+
+
+def from_tau(tau: np.ndarray) -> np.ndarray:
+    """λ = 1e-5 · sinh τ."""
+    return SINH_SCALE * np.sinh(tau)
+
+
+class Panels:
+    """Adaptive quadrature of one pair's integral: Gauss–Legendre panels in τ, the worst one split until the gap closes.
+
+    A panel [λ_a, λ_b] should sum to F(λ_b z) − F(λ_a z), which two forward passes measure. That is its error, and no second
+    quadrature rule is needed. The caller evaluates what ``wanted`` asks for and hands it to ``accept``, until it is ``done``.
+    """
+
+    def __init__(self, num_steps: int, start: float = 0.0, per_panel: int = 4):
+        self.left, self.order = int(num_steps), min(per_panel, int(num_steps))
+        count = max(1, min(3, self.left // self.order))
+        edges = np.linspace(to_tau(start), to_tau(1.0), count + 1)
+        self.panels: list[dict] = []
+        self._new = [{"ends": ends} for ends in zip(edges[:-1], edges[1:])]
+        self._limit: float | None = None
+
+    @property
+    def done(self) -> bool:
+        """Nothing more is wanted: the gap has closed, or the gradients are spent."""
+        return not self._new
+
+    def wanted(self) -> tuple[np.ndarray, np.ndarray]:
+        """(λ at which gradients are needed, λ at which F is needed)."""
+        for panel in self._new:
+            tau, weight = _legendre(self.order, *panel["ends"])
+            panel["weights"] = weight * SINH_SCALE * np.cosh(tau)
+            panel["nodes"] = from_tau(tau)
+        self.left -= self.order * len(self._new)
+        return (
+            np.concatenate([panel["nodes"] for panel in self._new]),
+            from_tau(np.array([end for panel in self._new for end in panel["ends"]])),
+        )
+
+    def accept(self, gradients: np.ndarray, scores: np.ndarray, floor: float = 1e-3) -> None:
+        """Take token sums z·∇F [nodes, S] and scores F [2 · panels] for the last ``wanted``; split the worst panel if need be.
+
+        The gap that is good enough: .01 · |F(z) − F(start · z)|, at least ``floor``.
+        """
+        for i, panel in enumerate(self._new):
+            part = gradients[i * self.order : (i + 1) * self.order]
+            panel["sum"] = panel["weights"] @ part
+            panel["gap"] = panel["sum"].sum() - (scores[2 * i + 1] - scores[2 * i])
+        if self._limit is None:
+            self._limit = max(0.01 * abs(scores[-1] - scores[0]), floor)
+        self.panels += self._new
+        self._new = []
+        good = abs(sum(panel["gap"] for panel in self.panels)) <= self._limit
+        if good and max(abs(panel["gap"]) for panel in self.panels) <= self._limit or self.left < 2 * self.order:
+            return
+        worst = max(self.panels, key=lambda panel: abs(panel["gap"]))
+        self.panels.remove(worst)
+        low, high = worst["ends"]
+        self._new = [{"ends": (low, (low + high) / 2)}, {"ends": ((low + high) / 2, high)}]
+
+    def total(self) -> np.ndarray:
+        """The integral's token sums, [S]."""
+        return np.sum([panel["sum"] for panel in self.panels], axis=0)

@@ -1,0 +1,148 @@
+"""Checks that can fail: a mistake put into the formulas of notebooks 05 and 06, or into nibkit, is caught by one of their claims.
+
+The notebooks' own cells are run: those tagged "toy" (no model), with one piece of source replaced, and, for nibkit, those up to
+the comparison with captum. An unchanged run must pass, a changed one must raise AssertionError.
+"""
+
+import contextlib
+import importlib
+import io
+from pathlib import Path
+
+import matplotlib
+import nbformat
+import pytest
+import torch
+
+matplotlib.use("Agg")
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+THEOREM_3, AXIOMS = "05_theorem_3", "06_axioms"
+BOTH = (THEOREM_3, AXIOMS)
+
+MUTATIONS = [  # (notebooks, what is wrong, source, its replacement)
+    (BOTH, "dropped factor z", "return z * sum(float(w) * gradient", "return sum(float(w) * gradient"),
+    (BOTH, "wrong sign", "return z * sum(float(w) * gradient", "return -z * sum(float(w) * gradient"),
+    (BOTH, "weights dropped", "float(w) * gradient(F, float(l) * z)", "gradient(F, float(l) * z) / len(lam)"),
+    (BOTH, "weights times λ", "float(w) * gradient(F, float(l) * z)", "float(l) * float(w) * gradient(F, float(l) * z)"),
+    (BOTH, "gradient at z, not along the ray", "gradient(F, float(l) * z)", "gradient(F, z)"),
+    (BOTH, "z squared", "return z * sum(float(w) * gradient", "return z**2 * sum(float(w) * gradient"),
+    (BOTH, "change of variables without its derivative", "w * 3 * t**2", "w"),
+    ((THEOREM_3,), "midpoint for right sum", "(np.arange(1, n + 1) / n, np.full(n, 1 / n))", "((np.arange(n) + 0.5) / n, np.full(n, 1 / n))"),
+    ((THEOREM_3,), "left sum for right sum", "(np.arange(1, n + 1) / n, np.full(n, 1 / n))", "(np.arange(n) / n, np.full(n, 1 / n))"),
+    ((THEOREM_3,), "weights 1/(n + 1)", "np.full(n, 1 / n))", "np.full(n, 1 / (n + 1)))"),
+    ((THEOREM_3,), "channel mean instead of sum", "return A.sum(-1)", "return A.mean(-1)"),
+    ((THEOREM_3,), "eps for its root in λ*", "(1e-5**0.5 / spread).item()", "(1e-5 / spread).item()"),
+    ((THEOREM_3,), "the other standard deviation", "z_ln.std(unbiased=False)", "z_ln.std()"),
+    ((THEOREM_3,), "interval to 1 + 1/n", "F((1 + 0.5 / n) * z)", "F((1 + 1 / n) * z)"),
+    ((THEOREM_3,), "interval from 0", "F(0.5 / n * z)", "F(0 * z)"),
+    ((THEOREM_3,), "cells shifted by a whole step", "shifted = 1 / (2 * n)", "shifted = 1 / n"),
+    ((THEOREM_3,), "missing 24", "errors * 24 * ns**2", "errors * 12 * ns**2"),
+    ((THEOREM_3,), "n for n²", "errors * 24 * ns**2", "errors * 24 * ns"),
+    ((THEOREM_3,), "projection forgotten", "(w_ln - w_ln.mean() - height * normed / 8)", "(w_ln - height * normed / 8)"),
+    ((THEOREM_3,), "½ forgotten in ½ log(1/eps)", "0.5 * np.log(10) * gain", "np.log(10) * gain"),
+    ((THEOREM_3,), "cosh forgotten in the sinh weights", "step * c * np.cosh(tau)", "np.full(n, step * c)"),
+    ((AXIOMS,), "speed forgotten along a path", "speed(float(l)) * gradient", "gradient"),
+    ((AXIOMS,), "bias not taken back", "(u[..., 0] - 1) * u[..., 1]", "u[..., 0] * u[..., 1]"),
+    ((AXIOMS,), "min–max without division", "return (m - low) / (high - low)", "return m - low"),
+    ((AXIOMS,), "min–max without shift", "return (m - low) / (high - low)", "return m / (high - low)"),
+    ((AXIOMS,), "a head that doesn't mix", "swap_head = lambda x: x.flip(-1)", "swap_head = lambda x: x"),
+    ((AXIOMS,), "removal with the wrong sign", "[A[1], F(z) - F(without)]", "[A[1], F(without) - F(z)]"),
+    ((AXIOMS,), "interaction in the additive toy", "- z[..., 1] ** 2 + 1", "- z[..., 0] * z[..., 1] ** 2 + 1"),
+]
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    """The notebooks set torch's default dtype and matplotlib's style: put both back."""
+    dtype, style = torch.get_default_dtype(), dict(matplotlib.rcParams)
+    yield
+    torch.set_default_dtype(dtype)
+    matplotlib.rcParams.update(style)
+
+
+def code_cells(name: str) -> list:
+    return [cell for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
+
+
+def toy_cells(name: str) -> list[str]:
+    """The cells that need no model, figures left out."""
+    return [c.source for c in code_cells(name) if "toy" in c.metadata.get("tags", []) and "plt.show()" not in c.source]
+
+
+def run(sources: list[str]) -> str:
+    """Run the cells in one namespace; returns what they printed."""
+    printed, namespace = io.StringIO(), {}
+    with contextlib.redirect_stdout(printed):
+        for source in sources:
+            exec(compile(source, "cell", "exec"), namespace)
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_unchanged_notebook_passes(name):
+    assert run(toy_cells(name)).count("✓") >= 10
+
+
+@pytest.mark.parametrize(
+    "name, old, new", [(name, old, new) for names, _, old, new in MUTATIONS for name in names],
+    ids=[f"{name[:2]}: {what}" for names, what, _, _ in MUTATIONS for name in names],
+)
+def test_mistake_is_caught(name, old, new):
+    cells = toy_cells(name)
+    mutated = [source.replace(old, new) for source in cells]
+    assert mutated != cells, f"the notebook no longer has {old!r}: bring this test up to date"
+    with pytest.raises(AssertionError):
+        run(mutated)
+
+
+# --- mistakes in nibkit ---------------------------------------------------------------------------------------------------
+
+
+def captum_cells() -> list[str]:
+    """Notebook 05 up to the comparison of nk.nib with captum, figures left out, two scenes instead of six."""
+    cells = [c.source for c in code_cells(THEOREM_3) if "plt.show()" not in c.source]
+    last = next(i for i, source in enumerate(cells) if 'nk.claim("T3.7"' in source)
+    shortened = [source.replace("sample(6,", "sample(2,") for source in cells[: last + 1]]
+    assert shortened != cells[: last + 1]
+    return shortened
+
+
+def midpoint_for_riemann(monkeypatch):
+    quadrature = importlib.import_module("nibkit.quadrature")
+    real = quadrature.nodes
+    wrong = lambda rule, *how: real("midpoint" if rule == "riemann" else rule, *how)  # noqa: E731
+    monkeypatch.setattr(quadrature, "nodes", wrong)
+    monkeypatch.setattr(importlib.import_module("nibkit.nib"), "nodes", wrong)
+
+
+def slopes_times(factor):
+    def break_it(monkeypatch):
+        side = importlib.import_module("nibkit.nib").Side
+        real = side.narrow
+
+        def wrong(self, *args, **kwargs):
+            scores, slopes = real(self, *args, **kwargs)
+            return scores, None if slopes is None else slopes * factor(self.latents)
+
+        monkeypatch.setattr(side, "narrow", wrong)
+
+    return break_it
+
+
+NIBKIT = {
+    "midpoint for right sum": midpoint_for_riemann,
+    "wrong sign": slopes_times(lambda z: -1),
+    "channel mean instead of sum": slopes_times(lambda z: 1 / z.shape[-1]),
+    "half the weights": slopes_times(lambda z: 0.5),
+}
+
+
+def test_nibkit_agrees_with_captum():
+    assert "T3.7" in run(captum_cells())
+
+
+@pytest.mark.parametrize("what", NIBKIT)
+def test_mistake_in_nibkit_is_caught(monkeypatch, what):
+    NIBKIT[what](monkeypatch)
+    with pytest.raises(AssertionError):
+        run(captum_cells())

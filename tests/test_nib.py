@@ -1,0 +1,464 @@
+"""The method: Eq. 10 against a plain loop and against captum, and everything that the contract promises about a call."""
+
+import captum.attr
+import make_frozen
+import numpy as np
+import pytest
+import torch
+from helpers import END, new_clip, relative, same, state, tiny_clip, tiny_inputs
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nibkit as nk
+from nibkit.quadrature import RULES, nodes
+
+FIELDS = ("image", "text", "class_token", "similarity", "image_delta", "text_delta", "image_null", "text_null")
+rules = st.sampled_from(RULES)
+lengths = st.lists(st.integers(2, 12), min_size=2, max_size=5)
+
+
+def assert_close(ours, other, tolerance: float = 1e-5) -> None:
+    """Every field: importances relative to the largest of their encoder, cosines and their differences relative to 1."""
+    largest = {"image": max(other.image.abs().max(), other.class_token.abs().max()), "text": other.text.abs().max()}
+    scales = {"image": largest["image"], "class_token": largest["image"], "text": largest["text"]}
+    for field in FIELDS:
+        a, b = getattr(ours, field), getattr(other, field)
+        assert a.shape == b.shape and float((a - b).abs().max()) <= tolerance * float(scales.get(field, 1)), field
+
+
+def token_sums(att, pair: int = 0) -> dict[str, torch.Tensor]:
+    """Each side's sums in the order of its positions: class token first."""
+    return {"image": torch.cat([att.class_token[pair, None], att.image[pair].flatten()]), "text": att.text[pair]}
+
+
+def sides(clip, inputs, layer: int):
+    """(name, F as a function of latents, latents z) of both encoders, for inputs without padding."""
+    e_image, e_text = clip.encode_image(inputs), clip.encode_text(inputs)
+    for name, tower, target in (("image", clip.image, e_text), ("text", clip.text, e_image)):
+        with torch.no_grad():
+            z = tower.head(inputs, layer)
+        yield name, lambda z, tower=tower, e=target: torch.cosine_similarity(tower.tail(z, inputs, layer), e, dim=-1), z
+
+
+def slope(score, z: torch.Tensor, lam: float) -> torch.Tensor:
+    """Token sums of z · ∇F(λz), [B, S]."""
+    narrowed = (lam * z).requires_grad_()
+    (gradient,) = torch.autograd.grad(score(narrowed).sum(), narrowed)
+    return (z * gradient).sum(-1)
+
+
+# --- Eq. 10 -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def frozen():
+    return dict(np.load(make_frozen.FILE))
+
+
+@pytest.fixture(scope="module")
+def frozen_clip():
+    return nk.Clip(make_frozen.frozen_model())
+
+
+def test_frozen_weights_and_inputs_came_again_from_their_seed(frozen, frozen_clip):
+    assert sum(float(w.double().sum()) for w in frozen_clip.model.parameters()) == pytest.approx(float(frozen["weight_sum"]), rel=1e-9)
+    pixels = make_frozen.frozen_inputs().pixel_values.double().sum()
+    assert float(pixels) == pytest.approx(float(frozen["pixel_sum"]), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", make_frozen.SETTINGS)
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["float32", "float64"])
+def test_the_papers_rule_is_the_frozen_loop(frozen, frozen_clip, name, dtype, tolerance):
+    """Token sums, class token and the similarity's fall, all pairs in one padded batch."""
+    layer, steps = make_frozen.SETTINGS[name]
+    clip = frozen_clip if dtype == torch.float32 else nk.Clip(make_frozen.frozen_model().to(dtype))
+    att = nk.nib(clip, make_frozen.frozen_inputs(), layer=layer, num_steps=steps)
+    assert att.image.dtype == att.text.dtype == dtype
+    for i, length in enumerate(make_frozen.LENGTHS):
+        sums = token_sums(att, i)
+        assert np.abs(sums["image"].numpy() - frozen[f"v_{name}_{i}"]).max() < tolerance
+        assert np.abs(sums["text"][:length].numpy() - frozen[f"t_{name}_{i}"]).max() < tolerance
+        for side, drop in (("image", frozen[f"v_{name}_drop_{i}"]), ("text", frozen[f"t_{name}_drop_{i}"])):
+            accounted = sums[side].sum() + getattr(att, f"{side}_null")[i] - getattr(att, f"{side}_delta")[i]
+            assert float(accounted) == pytest.approx(float(drop), abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    "rule, method, steps",
+    [("riemann", "riemann_right", 10), ("riemann", "riemann_right", 2), ("midpoint", "riemann_middle", 10), ("gauss", "gausslegendre", 7)],
+)
+@pytest.mark.parametrize("layer", [0, 2, 3])
+def test_captums_integrated_gradients_on_the_tail(rule, method, steps, layer):
+    """Zero baseline, the same number of steps: Eq. 10 is integrated gradients at a layer."""
+    clip, inputs = tiny_clip(), tiny_inputs((7,))
+    att = nk.nib(clip, inputs, layer=layer, num_steps=steps, rule=rule)
+    for name, score, z in sides(clip, inputs, layer):
+        reference, delta = captum.attr.IntegratedGradients(score).attribute(
+            z, baselines=torch.zeros_like(z), method=method, n_steps=steps, return_convergence_delta=True
+        )
+        assert relative(token_sums(att)[name], reference.sum(-1)[0].detach()) < 1e-5
+        assert float(getattr(att, f"{name}_delta")) == pytest.approx(float(delta), abs=1e-5)  # captum's sign: Σ A − (F(z) − F(0))
+
+
+@pytest.mark.parametrize("start", [None, 0.3])
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "adaptive"])
+def test_every_fixed_rule_is_its_weighted_sum_of_gradients(rule, start):
+    clip, inputs = tiny_clip(), tiny_inputs((6,))
+    att = nk.nib(clip, inputs, layer=1, num_steps=3, rule=rule, start=start)
+    for name, score, z in sides(clip, inputs, 1):
+        by_hand = sum(w * slope(score, z, lam) for lam, w in zip(*nodes(rule, 3, start)))
+        assert relative(token_sums(att)[name], by_hand[0]) < 1e-5
+
+
+def test_two_riemann_steps_are_half_of_two_gradients():
+    clip, inputs = tiny_clip(), tiny_inputs((6,))
+    att = nk.nib(clip, inputs, layer=2, num_steps=2)
+    for name, score, z in sides(clip, inputs, 2):
+        assert relative(token_sums(att)[name], 0.5 * slope(score, z, 0.5)[0] + 0.5 * slope(score, z, 1.0)[0]) < 1e-5
+
+
+def test_one_riemann_step_is_gradient_times_input():
+    clip, inputs = tiny_clip(), tiny_inputs((6,))
+    for name, score, z in sides(clip, inputs, 2):
+        assert relative(token_sums(nk.nib(clip, inputs, layer=2, num_steps=1))[name], slope(score, z, 1.0)[0]) < 1e-5
+
+
+def test_sums_are_linear_in_the_rule():
+    """Steps at ¼, ½, ¾, 1 are those at ½, 1 and those at ¼, ¾: twice the one sum is the other two together."""
+    clip, inputs = tiny_clip(), tiny_inputs()
+    fine, even, odd = (nk.nib(clip, inputs, num_steps=n, rule=r) for n, r in [(4, "riemann"), (2, "riemann"), (2, "midpoint")])
+    assert relative(2 * fine.image, even.image + odd.image) < 1e-5 and relative(2 * fine.text, even.text + odd.text) < 1e-5
+
+
+# --- what is missing: delta and null ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule, start", [("riemann", None), ("gauss", 0.2), ("log-gauss", None), ("sinh", None), ("adaptive", 0.1)])
+def test_delta_and_null_are_as_defined(rule, start):
+    """delta = Σ A − (F(z) − F(start · z)) with the class token; null = F(start · z) − F(0)."""
+    clip, inputs = tiny_clip(), tiny_inputs((6, 6))
+    att = nk.nib(clip, inputs, num_steps=7, rule=rule, start=start)
+    begin = att.options["start"]
+    for name, score, z in sides(clip, inputs, 3):
+        with torch.no_grad():
+            opened, started, closed = score(z), score(begin * z), score(0 * z)
+        total = torch.stack([token_sums(att, i)[name].sum() for i in range(2)])
+        assert torch.allclose(getattr(att, f"{name}_delta"), total - (opened - started), atol=1e-6)
+        assert torch.allclose(getattr(att, f"{name}_null"), started - closed, atol=1e-6)
+        assert torch.allclose(att.similarity, opened, atol=1e-6)
+
+
+def test_null_is_0_where_the_integral_starts_at_0():
+    att = nk.nib(tiny_clip(), tiny_inputs())
+    assert (att.image_null == 0).all() and (att.text_null == 0).all()
+
+
+@pytest.mark.parametrize(
+    "rule, steps, start, tolerance",
+    [("riemann", 256, 0.3, 5e-3), ("midpoint", 64, 0.3, 1e-4), ("gauss", 16, 0.3, 1e-8), ("log-gauss", 16, 0.05, 1e-4), ("sinh", 64, None, 0.01)],
+)
+def test_sums_become_complete(rule, steps, start, tolerance):
+    """Nothing is missing between start and 1, where something happens; down to 0 only sinh gets there with 64 steps."""
+    att = nk.nib(new_clip(dtype=torch.float64), tiny_inputs(), num_steps=steps, rule=rule, start=start)
+    drop = (att.image.sum((1, 2)) + att.class_token - att.image_delta).abs().max()
+    assert drop > 0.05 and max(att.image_delta.abs().max(), att.text_delta.abs().max()) < tolerance
+
+
+def test_even_steps_from_0_stay_incomplete():
+    """The boundary layer near 0: the paper's ten steps miss much, and so do sixty-four."""
+    for steps in (10, 64):
+        assert nk.nib(tiny_clip(), tiny_inputs(), num_steps=steps).image_delta.abs().max() > 0.05
+
+
+def test_adaptive_closes_its_gap():
+    """To .01 · |F(z) − F(0)| or 1e-3, pair by pair."""
+    clip, inputs = tiny_clip(), tiny_inputs((5, 9, 3, 7))
+    att = nk.nib(clip, inputs, rule="adaptive", num_steps=400)
+    for sums, delta in ((att.image.sum((1, 2)) + att.class_token, att.image_delta), (att.text.sum(1), att.text_delta)):
+        assert (delta.abs() <= (0.01 * (sums - delta).abs()).clamp_min(1e-3) + 1e-6).all()
+
+
+# --- independence -----------------------------------------------------------------------------------------------------
+
+
+@given(lengths, rules, st.integers(1, 12), st.integers(0, 3), st.integers(0, 99))
+def test_a_pair_does_not_depend_on_its_batch(lengths, rule, steps, layer, seed):
+    clip, inputs = tiny_clip(), tiny_inputs(lengths, seed)
+    together = nk.nib(clip, inputs, layer=layer, num_steps=steps, rule=rule)
+    for i, length in enumerate(lengths):
+        alone = nk.nib(clip, inputs[i], layer=layer, num_steps=steps, rule=rule)
+        assert_close(together[i], alone)
+        assert (together.text[i, length:] == 0).all()
+
+
+@given(lengths, rules, st.integers(1, 30), st.sampled_from([0, END]), st.sampled_from([2, END]))
+def test_a_pair_does_not_depend_on_padding(lengths, rule, more, pad, end):
+    """More columns, whatever stands in them, with and without a mask that says so."""
+    clip, inputs = tiny_clip(end=end), tiny_inputs(lengths)
+    padded = tiny_inputs(lengths, columns=max(lengths) + more, pad=pad)
+    plain = nk.nib(clip, inputs, rule=rule)
+    for wide in (padded, nk.Inputs(padded.pixel_values, padded.input_ids)):
+        att = nk.nib(clip, wide, rule=rule)
+        assert att.text.shape[1] == max(lengths) + more and (att.text[:, max(lengths) :] == 0).all()
+        cut = nk.Attribution(**(vars(att) | {"text": att.text[:, : max(lengths)]}))
+        assert_close(cut, plain)
+
+
+@given(lengths, rules, st.integers(1, 70), st.booleans())
+def test_a_pair_does_not_depend_on_batch_size(lengths, rule, batch_size, holes):
+    clip, inputs = tiny_clip(), tiny_inputs(lengths)
+    if holes:
+        mask = inputs.attention_mask.clone()
+        mask[0, 1] = 0
+        inputs = nk.Inputs(inputs.pixel_values, inputs.input_ids, mask)
+    assert_close(nk.nib(clip, inputs, rule=rule, batch_size=batch_size), nk.nib(clip, inputs, rule=rule))
+
+
+def test_order_of_the_pairs_is_kept():
+    inputs = tiny_inputs((9, 3, 6, 4))
+    att, back = nk.nib(tiny_clip(), inputs), nk.nib(tiny_clip(), inputs[[3, 2, 1, 0]])
+    assert_close(att[[3, 2, 1, 0]], back)
+    assert att.tokens == back.tokens[::-1]
+
+
+def test_text_is_0_at_padding_and_at_masked_tokens():
+    inputs = tiny_inputs((4, 9))
+    mask = inputs.attention_mask.clone()
+    mask[1, 3] = 0
+    att = nk.nib(tiny_clip(), nk.Inputs(inputs.pixel_values, inputs.input_ids, mask))
+    assert (att.text[0, 4:] == 0).all() and att.text[1, 3] == 0 and (att.text[1, [0, 1, 2, 4, 8]] != 0).all()
+
+
+def test_behind_the_last_block_only_what_is_read_counts():
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8))
+    att = nk.nib(clip, inputs, layer=5)
+    assert (att.image == 0).all() and (att.class_token != 0).all()
+    assert ((att.text != 0).nonzero() == torch.tensor([[0, 4], [1, 7]])).all()
+
+
+def test_attention_makes_no_difference():
+    assert_close(nk.nib(tiny_clip(attention="eager"), tiny_inputs()), nk.nib(tiny_clip(), tiny_inputs()))
+
+
+# --- nothing left behind ----------------------------------------------------------------------------------------------
+
+
+def mixed_modes(clip: nk.Clip) -> nk.Clip:
+    """Some modules in training, some not, some dropout to notice, weights that require gradients."""
+    clip.model.train()
+    clip.model.vision_model.encoder.layers[1].eval()
+    clip.model.text_model.requires_grad_(True)
+    for module in clip.model.modules():
+        if hasattr(module, "dropout"):
+            module.dropout = 0.5
+    return clip
+
+
+class Stop(Exception):
+    """Thrown in the middle of a call."""
+
+
+def break_at(monkeypatch, block, call: int) -> None:
+    """From its ``call``-th call on, the block raises."""
+    forward, seen = block.forward, []
+
+    def stop(*args, **kwargs):
+        seen.append(1)
+        if len(seen) >= call:
+            raise Stop
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(block, "forward", stop)
+
+
+@pytest.mark.parametrize("rule", ["riemann", "adaptive"])
+def test_nothing_is_left_behind(rule):
+    clip, inputs = mixed_modes(new_clip()), tiny_inputs()
+    before = state(clip)
+    pixels, ids = inputs.pixel_values.clone(), inputs.input_ids.clone()
+    att = nk.nib(clip, inputs, rule=rule, batch_size=4)
+    clip.encode_image(inputs), clip.encode_text(inputs), clip.similarity(inputs)
+    after = state(clip)
+    assert [key for key in before if not same(before[key], after[key])] == []
+    assert torch.equal(inputs.pixel_values, pixels) and torch.equal(inputs.input_ids, ids)
+    assert not any(getattr(att, field).requires_grad for field in FIELDS)
+    assert_close(att, nk.nib(tiny_clip(), inputs, rule=rule))  # and dropout was off
+
+
+@pytest.mark.parametrize("tower, block, call", [("vision_model", 0, 1), ("vision_model", 4, 3), ("text_model", 1, 1), ("text_model", 4, 5)])
+def test_nothing_is_left_behind_after_an_exception(monkeypatch, tower, block, call):
+    clip, inputs = mixed_modes(new_clip()), tiny_inputs()
+    break_at(monkeypatch, getattr(clip.model, tower).encoder.layers[block], call)
+    before = state(clip)
+    with pytest.raises(Stop):
+        nk.nib(clip, inputs, batch_size=4)
+    after = state(clip)
+    assert [key for key in before if not same(before[key], after[key])] == []
+
+
+def test_the_state_check_notices():
+    """The check itself can fail: one mode, one gradient, one hook, one number drawn."""
+    clip = new_clip()
+    before = state(clip)
+    clip.model.visual_projection.training = True
+    clip.model.logit_scale.grad = torch.ones(())
+    clip.image.blocks[0].register_forward_hook(lambda *_: None)
+    clip.model.logit_scale.data += 0
+    torch.rand(1)
+    after = state(clip)
+    assert {key for key in before if not same(before[key], after[key])} >= {"modes", "grads", "hooks", "random"}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_works_under_every_gradient_mode(mode):
+    plain = nk.nib(tiny_clip(), tiny_inputs())
+    with mode():
+        before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        att = nk.nib(tiny_clip(), tiny_inputs())  # inputs made under inference mode as well
+        assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
+    assert_close(att, plain)
+    assert not att.image.is_inference() and not att.image.requires_grad
+
+
+def test_no_weight_gradients_even_if_the_weights_ask_for_them():
+    clip = new_clip()
+    clip.model.requires_grad_(True)
+    att = nk.nib(clip, tiny_inputs())
+    assert all(w.grad is None and w.requires_grad for w in clip.model.parameters())
+    assert_close(att, nk.nib(tiny_clip(), tiny_inputs()), 1e-6)
+
+
+def test_inputs_that_require_gradients_get_none():
+    inputs = tiny_inputs()
+    pixels = inputs.pixel_values.requires_grad_()
+    nk.nib(tiny_clip(), nk.Inputs(pixels, inputs.input_ids, inputs.attention_mask))
+    assert pixels.grad is None
+
+
+# --- work done --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """A clip, and what its blocks see: (tower, block) -> list of (rows, columns, whether a gradient is taken)."""
+    clip, seen = new_clip(), {}
+    for tower in ("image", "text"):
+        for number, block in enumerate(getattr(clip, tower).blocks):
+            calls = seen[tower, number] = []
+
+            def forward(z, *args, calls=calls, forward=block.forward, **kwargs):
+                calls.append((*z.shape[:2], z.requires_grad))
+                return forward(z, *args, **kwargs)
+
+            monkeypatch.setattr(block, "forward", forward)
+    return clip, seen
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("steps", [4, 40])
+def test_memory_is_flat_in_num_steps(watched, rule, steps):
+    """No block ever sees more rows than ``batch_size``, whatever the number of steps."""
+    clip, seen = watched
+    nk.nib(clip, tiny_inputs((5, 8, 3)), num_steps=steps, rule=rule, batch_size=5)
+    largest = max(rows for calls in seen.values() for rows, _, _ in calls)
+    assert largest == 5
+
+
+def test_the_head_runs_once_per_pair(watched):
+    clip, seen = watched
+    nk.nib(clip, tiny_inputs((5, 8, 3)), layer=2, num_steps=10)
+    for tower in ("image", "text"):
+        for number in (0, 1):
+            assert sum(rows for rows, _, _ in seen[tower, number]) == 3
+            assert not any(gradient for _, _, gradient in seen[tower, number])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_num_steps_counts_gradients(watched, rule):
+    """Exactly, and for "adaptive" as a bound."""
+    clip, seen = watched
+    nk.nib(clip, tiny_inputs((5, 8, 3)), layer=2, num_steps=13, rule=rule)
+    for tower in ("image", "text"):
+        spent = sum(rows for rows, _, gradient in seen[tower, 2] if gradient)
+        assert spent == 39 if rule != "adaptive" else 0 < spent <= 39
+
+
+def test_no_column_of_padding_is_computed(watched):
+    """Captions go in by length: nothing is computed behind the end of a batch's longest, and short ones do not wait for long ones."""
+    clip, seen = watched
+    nk.nib(clip, tiny_inputs((5, 8, 3), columns=77), layer=2, num_steps=4, batch_size=4)
+    assert {columns for _, columns, _ in seen["text", 4]} == {3, 5, 8}
+
+
+def test_steps_share_the_batch(watched):
+    """All steps of all pairs go through in one call, if ``batch_size`` allows."""
+    clip, seen = watched
+    nk.nib(clip, tiny_inputs((5, 8, 3)), layer=2, num_steps=10, batch_size=30)
+    assert [rows for rows, _, gradient in seen["text", 4] if gradient] == [30]
+
+
+def test_progress_is_shown_only_on_request(capsys):
+    nk.nib(tiny_clip(), tiny_inputs())
+    assert capsys.readouterr() == ("", "")
+    nk.nib(tiny_clip(), tiny_inputs(), progress=True)
+    assert "gradient" in capsys.readouterr().err
+
+
+# --- what comes back, what is refused ---------------------------------------------------------------------------------
+
+
+def test_what_comes_back():
+    inputs = tiny_inputs((5, 8, 3), columns=10)
+    att = nk.nib(tiny_clip(), inputs, layer=(1, 2), num_steps=3, rule="midpoint", start=0.25)
+    assert isinstance(att, nk.Attribution) and len(att) == 3 and att.method == "nib"
+    assert att.image.shape == (3, 3, 3) and att.text.shape == (3, 10)
+    assert all(getattr(att, field).shape == (3,) for field in FIELDS[2:])
+    assert [len(tokens) for tokens in att.tokens] == [5, 8, 3]
+    assert att.options == {"layer": (1, 2), "num_steps": 3, "rule": "midpoint", "start": 0.25}
+    assert torch.allclose(att.similarity, tiny_clip().similarity(inputs), atol=1e-6)
+    assert nk.METHODS["nib"] is nk.nib
+
+
+def test_values_are_signed():
+    att = nk.nib(tiny_clip(), tiny_inputs())
+    assert (att.image < 0).any() and (att.image > 0).any()
+
+
+def test_double_precision():
+    """Float64 throughout, and float32 agrees with it to 1e-5."""
+    double = nk.nib(new_clip(dtype=torch.float64), tiny_inputs())
+    assert all(getattr(double, field).dtype == torch.float64 for field in FIELDS)
+    single = nk.nib(tiny_clip(), tiny_inputs())
+    for field in FIELDS:
+        assert torch.allclose(getattr(single, field).double(), getattr(double, field), atol=1e-5)
+
+
+def test_half_precision_is_roughly_right():
+    att = nk.nib(new_clip(dtype=torch.bfloat16), tiny_inputs())
+    assert relative(att.image.float(), nk.nib(tiny_clip(), tiny_inputs()).image) < 0.2
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        (dict(num_steps=0), "num_steps must be a whole number, 1 or more; got 0"),
+        (dict(num_steps=2.5), "num_steps must be a whole number"),
+        (dict(rule="trapezoid"), "rule must be one of riemann, .*; got 'trapezoid'"),
+        (dict(start=1.0), "start must be within 0 … 1"),
+        (dict(rule="log-gauss", start=0.0), "log-gauss.*can't start at 0"),
+        (dict(batch_size=0), "batch_size must be a whole number, 1 or more, or None; got 0"),
+        (dict(batch_size=2.5), "batch_size must be"),
+        (dict(batch_size=True), "batch_size must be"),
+        (dict(layer=6), "layer must be within 0 … 5"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_work(watched, bad, message):
+    clip, seen = watched
+    with pytest.raises(ValueError, match=message):
+        nk.nib(clip, tiny_inputs(), **bad)
+    assert not any(seen.values())
+
+
+def test_nib_is_deterministic():
+    first, second = (nk.nib(tiny_clip(), tiny_inputs()) for _ in range(2))
+    assert all(torch.equal(getattr(first, field), getattr(second, field)) for field in FIELDS)

@@ -1,0 +1,155 @@
+"""The notebooks' rules: run top to bottom, compared for real, small, and tied to the ledger claim by claim."""
+
+import ast
+import csv
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+# How many cells nbval must really compare in each notebook: text that it could find wrong, a bare <Figure …> not counted.
+COMPARED = {
+    "00_start_here": 7,
+    "01_information_bottleneck": 20,
+    "02_bottleneck_attribution": 9,
+    "03_theorem_1": 24,
+    "04_theorem_2": 20,
+    "05_theorem_3": 28,
+    "06_axioms": 27,
+    "07_clip_attribution": 15,
+}
+# What takes a cell out of the comparison: a tag, or nbval's comment of the same name.
+UNCOMPARED_TAGS = {"nbval-ignore-output", "nbval-skip", "nbval-raises-exception", "raises-exception"}
+UNCOMPARED_COMMENT = re.compile(r"^\s*#+\s*(NBVAL_(IGNORE_OUTPUT|SKIP|RAISES_EXCEPTION)|PYTEST_VALIDATE_IGNORE_OUTPUT)\s*$", re.M)
+HEADER = ["id", "paper", "claim", "notebook", "verdict", "tolerance"]
+
+by_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+
+
+def code_cells(path: Path) -> list:
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+
+
+def compared(cell) -> bool:
+    """Has the cell an output that nbval compares and that could be wrong?"""
+    if UNCOMPARED_TAGS & set(cell.metadata.get("tags", [])) or UNCOMPARED_COMMENT.search(cell.source):
+        return False
+    texts = [o.text if o.output_type == "stream" else o.get("data", {}).get("text/plain", "") for o in cell.outputs]
+    return any(text.strip() and not re.fullmatch(r"<Figure size .* with \d+ Axes>", text.strip()) for text in texts)
+
+
+def claims_of(path: Path) -> list[str]:
+    """The ids that the notebook asserts: every call of nk.claim with a literal id."""
+    found = []
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(re.sub(r"^(\s*)[%!].*", r"\1pass", cell.source, flags=re.M))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "claim":
+                assert isinstance(node.args[0], ast.Constant), (
+                    f"{path.name}: a claim's id must be written out: {ast.unparse(node)}"
+                )
+                found.append(node.args[0].value)
+    return found
+
+
+def ledger() -> list[dict[str, str]]:
+    with (FOLDER.parent / "data" / "claims.csv").open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert reader.fieldnames == HEADER
+    return rows
+
+
+def test_every_notebook_has_a_floor_and_every_floor_a_notebook():
+    assert {p.stem for p in PATHS} == set(COMPARED)
+
+
+@by_notebook
+def test_was_run_from_top_to_bottom_in_a_fresh_kernel(path):
+    counts = [c.execution_count for c in code_cells(path) if c.source.strip()]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@by_notebook
+def test_outputs_are_clean(path):
+    assert path.stat().st_size < 1e6
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error", cell.source
+            assert output.get("name") != "stderr", output.text
+            assert not {"image/svg+xml", "application/pdf"} & set(output.get("data", {})), cell.source
+            shown = [str(value) for kind, value in output.get("data", {}).items() if kind.startswith("text/")]
+            text = "\n".join([output.get("text", ""), *shown])
+            assert not re.search(r"/home/|/tmp/|/usr/|\bcuda\b|device\(|\b\d+\.\d+\.\d+\b", text), text
+
+
+@by_notebook
+def test_enough_cells_are_really_compared(path):
+    count = sum(compared(c) for c in code_cells(path))
+    assert path.stem in COMPARED, f"give {path.stem} a floor in COMPARED: nbval compares {count} of its cells"
+    assert count >= COMPARED[path.stem], f"nbval compares {count} cells, {COMPARED[path.stem]} at least are expected"
+
+
+@by_notebook
+def test_is_built_like_the_others(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].cell_type == "markdown" and re.match(r"# \d\d · ", cells[0].source)
+    assert "**Time**" in cells[0].source and cells[1].cell_type == "code" and "import nibkit as nk" in cells[1].source
+    headings = re.findall(r"^#{1,3} (.+)$", "\n".join(c.source for c in cells if c.cell_type == "markdown"), re.M)
+    positions = [headings.index(name) for name in ("What we found", "Exercises", "References")]
+    assert positions == sorted(positions)
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert cell.source.strip(), "an empty code cell"
+            assert len(cell.source.splitlines()) <= 30, cell.source
+
+
+@by_notebook
+def test_exercises_have_a_solution_and_a_check_that_does_not_use_it(path):
+    cells = code_cells(path)
+    solved = [i for i, c in enumerate(cells) if c.metadata.get("nbgrader", {}).get("solution")]
+    assert len(solved) >= 2
+    for i in solved:
+        lines = [line.strip() for line in cells[i].source.splitlines()]
+        assert lines.index("### BEGIN SOLUTION") < lines.index("### END SOLUTION")
+        assert "assert" in cells[i + 1].source and "SOLUTION" not in cells[i + 1].source
+
+
+@by_notebook
+def test_links_lead_somewhere(path):
+    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (FOLDER / target).exists(), target
+
+
+def test_every_row_is_asserted_in_its_notebook_and_every_assertion_has_a_row():
+    rows = ledger()
+    asserted = [(id, path.stem) for path in PATHS for id in claims_of(path)]
+    assert len({row["id"] for row in rows}) == len(rows), "an id stands twice in the ledger"
+    assert len({id for id, _ in asserted}) == len(asserted), "a claim is asserted twice"
+    assert sorted(asserted) == sorted((row["id"], row["notebook"]) for row in rows)
+
+
+def test_every_row_has_a_verdict_and_a_tolerance():
+    for row in ledger():
+        assert re.match(r"holds if .|holds\b(?! if)|fails\b", row["verdict"]), row
+        assert float(row["tolerance"]) >= 0 and row["paper"].strip() and row["claim"].strip(), row
+
+
+def test_rules_can_fail(tmp_path):
+    """A notebook with a bare figure, an unexecuted cell and no floor would be caught."""
+    figure = nbformat.v4.new_code_cell(
+        "plot()", outputs=[nbformat.v4.new_output("display_data", {"text/plain": "<Figure size 5x5 with 1 Axes>"})]
+    )
+    printed = nbformat.v4.new_code_cell("print(1)", outputs=[nbformat.v4.new_output("stream", text="1\n")])
+    assert not compared(figure) and compared(printed)
+    printed.metadata["tags"] = ["nbval-ignore-output"]
+    assert not compared(printed)
+    printed.metadata["tags"], printed.source = [], "# NBVAL_IGNORE_OUTPUT\nprint(1)"
+    assert not compared(printed)
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(nbformat.v4.new_notebook(cells=[figure])))
+    assert [c.execution_count for c in code_cells(path)] == [None]
