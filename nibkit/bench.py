@@ -19,9 +19,9 @@ import torch
 from torch.nn import functional as nnf
 from transformers import CLIPConfig, CLIPModel
 
-from .clip import Clip
+from .clip import Clip, at
 from .inputs import Inputs
-from .nib import Side, default_batch_size, integrate, nib
+from .nib import Side, integrate, nib
 
 LENGTHS = (6, 8, 9, 11, 12, 14, 18, 23)  # tokens of the captions, start and end token included, repeated as needed
 
@@ -37,35 +37,38 @@ def build(pairs: int, seed: int = 0) -> tuple[Clip, Inputs]:
     return clip, Inputs(torch.randn(pairs, 3, 224, 224), ids, (place < lengths[:, None]).long())
 
 
-def plain_loop(clip: Clip, inputs: Inputs, layer: int, num_steps: int, side: str) -> torch.Tensor:
+def plain_loop(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_steps: int, side: str) -> list[torch.Tensor]:
     """Eq. 10 as the published code sums it: a step at a time, captions one by one, weight gradients computed and thrown away."""
-    tower, other = (clip.image, clip.encode_text(inputs)) if side == "image" else (clip.text, clip.encode_image(inputs))
-    batches = [inputs] if side == "image" else [inputs[i] for i in range(len(inputs))]
+    tower = clip.image if side == "image" else clip.text
+    batches = [slice(None)] if side == "image" else list(range(len(inputs)))
     clip.model.requires_grad_(True)
     sums = []
-    for i, batch in enumerate(batches):
-        if side == "text":  # without its padding
-            length = int(batch.attention_mask.sum())
-            batch = Inputs(batch.pixel_values, batch.input_ids[:, :length], batch.attention_mask[:, :length])
-        target = other if side == "image" else other[i : i + 1]
+    for rows in batches:
+        batch, wanted = inputs[rows], target[rows].reshape(-1, target.shape[-1])
+        batch = tower.crop(batch, int(batch.attention_mask.sum(1).max()))  # a caption alone has no padding
         with torch.no_grad():
             z = tower.head(batch, layer)
+        mask = tower.mask(z.shape[1], batch.attention_mask)
         total = torch.zeros_like(z)
         for k in range(1, num_steps + 1):
             narrowed = (k / num_steps * z).requires_grad_()
-            nnf.cosine_similarity(tower.tail(narrowed, batch, layer), target, dim=-1).sum().backward()
+            hidden = narrowed
+            for block in tower.blocks[layer:]:
+                hidden = block(hidden, mask)
+            features = tower.projection(tower.norm(at(hidden, tower.pooled(batch))))
+            nnf.cosine_similarity(features, wanted, dim=-1).sum().backward()
             total += narrowed.grad / num_steps
             clip.model.zero_grad()
-        sums.append((z * total).sum(-1))
+        sums += list((z * total).sum(-1))
     clip.model.requires_grad_(False)
     return sums
 
 
-def one_side(clip: Clip, inputs: Inputs, layer: int, num_steps: int, side: str) -> torch.Tensor:
+def one_side(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_steps: int, side: str) -> list[torch.Tensor]:
     """NIB for one modality alone, as ``nib`` does it for both."""
-    tower, other = (clip.image, clip.encode_text(inputs)) if side == "image" else (clip.text, clip.encode_image(inputs))
+    tower = clip.image if side == "image" else clip.text
     with torch.no_grad():
-        return integrate(Side(tower, inputs, layer, default_batch_size(clip)), other, "riemann", num_steps, 0.0)[0]
+        return list(integrate(Side(tower, inputs, layer), target, "riemann", num_steps, 0.0)[0])
 
 
 def seconds(call: Callable, *arguments) -> float:
@@ -103,10 +106,9 @@ def main() -> None:
     clip, inputs = build(args.pairs)
     print(f"ViT-B/32 geometry, {args.pairs} pairs, n = {args.num_steps}, layer {args.layer}, {torch.get_num_threads()} threads")
     for side in ("image", "text"):
-        setting = (clip, inputs, args.layer, args.num_steps, side)
-        loop, ours = plain_loop(*setting), one_side(*setting)  # warm-up, and they must agree
-        rows = [row for part in loop for row in part]
-        worst = max(float((a - b[: len(a)]).abs().max()) for a, b in zip(rows, ours))
+        target = clip.encode_text(inputs) if side == "image" else clip.encode_image(inputs)
+        setting = (clip, inputs, target, args.layer, args.num_steps, side)
+        worst = max(float((a - b[: len(a)]).abs().max()) for a, b in zip(plain_loop(*setting), one_side(*setting)))  # warm-up
         assert worst < 1e-4, f"the two ways differ by {worst}"
         times = [[seconds(way, *setting) for way in (plain_loop, one_side)] for _ in range(args.repeats)]
         slow, fast = (statistics.median(column) for column in zip(*times))

@@ -59,8 +59,8 @@ def nib(
     inputs = clip.check(inputs)
     how = (rule, num_steps, begin)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad(), tqdm(disable=not progress, unit="gradient") as bar:
-        image = Side(clip.image, inputs, image_layer, batch_size or default_batch_size(clip), bar)
-        text = Side(clip.text, inputs, text_layer, batch_size or default_batch_size(clip), bar)
+        image = Side(clip.image, inputs, image_layer, batch_size, bar)
+        text = Side(clip.text, inputs, text_layer, batch_size, bar)
         image_sums, image_delta, image_null = integrate(image, text.features, *how)
         text_sums, text_delta, text_null = integrate(text, image.features, *how)
         similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
@@ -117,8 +117,8 @@ def integrate_adaptively(side: Side, target: torch.Tensor, num_steps: int, start
 class Side:
     """One encoder, cut: the latents z = head(x) of all pairs, their features tail(z), and a way to narrow them."""
 
-    def __init__(self, tower: Tower, inputs: Inputs, layer: int, batch_size: int, bar: tqdm | None = None):
-        self.tower, self.layer, self.batch_size, self.bar = tower, layer, batch_size, bar
+    def __init__(self, tower: Tower, inputs: Inputs, layer: int, batch_size: int | None = None, bar: tqdm | None = None):
+        self.tower, self.layer, self.batch_size, self.bar = tower, layer, batch_size or default_batch_size(tower), bar
         self.length = tower.span(inputs)  # of each pair, the positions that can reach the one that is read
         self.positions = tower.positions  # the most that the tower can take
         self.pooled, self.attention = tower.pooled(inputs), None
@@ -168,6 +168,7 @@ class Side:
         return scores, slopes
 
 
-def default_batch_size(clip: Clip) -> int:
-    """How many pair-steps go through the model at once if nobody says."""
-    return 64 if clip.device.type == "cpu" else 512
+def default_batch_size(tower: Tower) -> int:
+    """How many pair-steps go through a tower at once if nobody says: on a CPU no more than its caches like."""
+    weight = tower.projection.weight
+    return max(16, 10240 // weight.shape[1]) if weight.device.type == "cpu" else 512

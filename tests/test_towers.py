@@ -112,6 +112,32 @@ def test_masked_first_tokens_stay_finite():
     assert torch.isfinite(nk.nib(clip, left).text).all()
 
 
+@pytest.mark.parametrize("layer", [0, 4, 5])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_gradients_through_the_tail_are_those_through_the_models_blocks(attention, layer):
+    """However the tail saves work, its gradient is that of all blocks run in full; with holes in the mask, too."""
+    clip, inputs = tiny_clip(attention=attention), tiny_inputs((8, 5))
+    mask = inputs.attention_mask.clone()
+    mask[0, 3] = 0
+    inputs = nk.Inputs(inputs.pixel_values, inputs.input_ids, mask)
+    causal = torch.full((8, 8), -torch.inf).triu(1) + torch.zeros(2, 1, 8, 8).masked_fill(mask[:, None, None] == 0, -torch.inf)
+    vision, text, read = clip.model.vision_model, clip.model.text_model, torch.tensor([7, 4])
+    plans = (
+        (clip.image, vision.encoder.layers, vision.post_layernorm, clip.model.visual_projection, None, torch.tensor([0, 0])),
+        (clip.text, text.encoder.layers, text.final_layer_norm, clip.model.text_projection, causal, read),
+    )
+    for tower, blocks, norm, projection, seen, position in plans:
+        with torch.no_grad():
+            z = tower.head(inputs, layer)
+        ours, theirs = z.clone().requires_grad_(), z.clone().requires_grad_()
+        tower.tail(ours, inputs, layer).square().sum().backward()
+        hidden = theirs
+        for block in blocks[layer:]:
+            hidden = block(hidden, seen)
+        projection(norm(hidden[torch.arange(2), position])).square().sum().backward()
+        assert relative(ours.grad, theirs.grad) < 1e-5
+
+
 @pytest.mark.parametrize("mask", [None, torch.bool, torch.int32], ids=str)
 def test_masks_may_be_missing_or_of_any_kind(mask):
     clip, inputs = tiny_clip(), tiny_inputs((6, 6))

@@ -60,9 +60,11 @@ def m2ib(
     if variant not in ("paper", "original"):
         raise ValueError(f'variant must be "paper" or "original"; got {variant!r}')
     inputs = clip.check(inputs)
-    pairs_at_once = max(1, (batch_size or default_batch_size(clip)) // draws)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        image, text = (Side(tower, inputs, cut, pairs_at_once) for tower, cut in zip((clip.image, clip.text), cuts))
+        image, text = (
+            Side(tower, inputs, cut, max(1, (batch_size or default_batch_size(tower)) // draws))
+            for tower, cut in zip((clip.image, clip.text), cuts)
+        )
         how = dict(beta=beta, num_steps=num_steps, draws=draws, lr=lr, seed=seed)
         image_values = optimise(image, text.features, **how)
         text_values = optimise(text, image.features, **how)
