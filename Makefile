@@ -2,6 +2,8 @@ SHELL := /bin/bash
 # Each target builds .venv first, from the pins, when it is missing or older than them.
 PYTHON ?= python3
 BIN := .venv/bin
+# One process a core, four at most, a file to each, and one thread in each: the models are tiny.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 NBVAL := --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 -p no:cacheprovider
 # Idle threads sleep instead of spinning: much faster where something else uses the cores too.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -27,13 +29,13 @@ html: .venv/ready  ## render the stored outputs under build/html, without runnin
 	$(BIN)/python notebooks/run.py --stored
 
 test: .venv/ready  ## everything that must hold: unit tests, notebook rules, nbval
-	$(BIN)/python -m pytest tests notebooks $(NBVAL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks $(NBVAL) $(PARALLEL)
 
 test-unit: .venv/ready  ## unit tests and notebook rules alone
-	$(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests $(PARALLEL)
 
 test-notebooks: .venv/ready  ## nbval alone: run the notebooks and compare every output
-	$(BIN)/python -m pytest notebooks $(NBVAL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks $(NBVAL) $(PARALLEL)
 
 bench: .venv/ready  ## the speed figures, as ratios in one run
 	$(BIN)/python -m nibkit.bench

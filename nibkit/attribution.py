@@ -18,7 +18,8 @@ class Attribution:
 
         image.sum((1, 2)) + class_token + image_null − image_delta = F(z) − F(0), and likewise for the text.
 
-    image: [B, gh, gw], patches. text: [B, T], tokens, 0 at padding. tokens: each caption's token strings, without padding;
+    image: [B, gh, gw], patches. pixels: [B, H, W], for methods that explain pixels (RISE): ``image`` then holds each patch's mean,
+    and ``heatmap`` shows the pixels. text: [B, T], tokens, 0 at padding. tokens: each caption's token strings, without padding;
     words: for each of them the number of its word, None at start and end tokens (None as a whole: not known).
     class_token: [B], the class token's own share. similarity: [B], F(z), the cosine of picture and caption.
     image_delta, text_delta: [B], Σ A − (F(z) − F(start · z)), class token included: how far the sum is from complete.
@@ -36,6 +37,7 @@ class Attribution:
     image_null: torch.Tensor | None = None
     text_null: torch.Tensor | None = None
     words: tuple[tuple[int | None, ...], ...] | None = None
+    pixels: torch.Tensor | None = None
     method: str = "nib"
     options: dict | None = None
 
@@ -43,7 +45,8 @@ class Attribution:
         return len(self.text)
 
     def heatmap(self, size: int | tuple[int, int] = 224, normalize: str | None = "minmax") -> torch.Tensor:
-        """The patch values brought to the picture's size: float [B, size, size], bilinear (align_corners=False).
+        """The patch values (the pixels, where the method explains pixels) brought to the picture's size: float [B, size, size],
+        bilinear (align_corners=False).
 
         normalize: "minmax": (m − min) / (max − min) per map, in 0 … 1 (the paper's maps: the sign is lost);
             "signed": m / max|m|, in −1 … 1, 0 stays 0; None: as it is. A constant map gives zeros under both.
@@ -55,9 +58,10 @@ class Attribution:
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
         if min(height, width) < 1:
             raise ValueError(f"size must be 1 or more; got {size!r}")
-        if not torch.isfinite(self.image).all():
+        values = self.image if self.pixels is None else self.pixels
+        if not torch.isfinite(values).all():
             raise ValueError("the map holds NaN or infinity: it can't be scaled")
-        values = self.image[:, None].to(torch.promote_types(self.image.dtype, torch.float32))
+        values = values[:, None].to(torch.promote_types(values.dtype, torch.float32))
         maps = nnf.interpolate(values, size=(int(height), int(width)), mode="bilinear", align_corners=False)[:, 0]
         if normalize is None:
             return maps

@@ -37,11 +37,11 @@ class Tower(nn.Module):
         """The layer to cut at; None: three quarters of the depth, floored (9 of 12). ValueError if out of range."""
         if layer is None:
             return 3 * self.depth // 4
-        if isinstance(layer, bool) or not isinstance(layer, int):
+        if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)):
             raise TypeError(f"layer must be a whole number or a pair (image, text); got {layer!r}")
         if not 0 <= layer <= self.depth:
             raise ValueError(f"layer must be within 0 … {self.depth} for this model; got {layer}")
-        return layer
+        return int(layer)
 
     def embed(self, inputs: Inputs) -> torch.Tensor:
         """The input of block 0, [B, S, C]."""
@@ -76,7 +76,11 @@ class Tower(nn.Module):
         return self.finish(z, self.check_layer(layer), self.pooled(inputs), self.mask(z.shape[1], inputs.attention_mask))
 
     def finish(self, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """``tail`` with the positions and the mask at hand; the last block is computed for the position that is read alone."""
+        """``tail`` with the positions and the mask at hand.
+
+        The last block is computed for the position that is read alone (``last_block``), so its own ``forward`` and hooks on it
+        are passed by. Whoever needs its attention weights calls the model's blocks.
+        """
         for block in self.blocks[layer:-1]:
             z = block(z, mask)
         z = last_block(self.blocks[-1], z, pooled, mask) if layer < self.depth else at(z, pooled)
@@ -213,6 +217,8 @@ class Clip:
         """
         if self.tokenizer is None or self.image_processor is None:
             raise ValueError(f"{self.name} came without tokenizer and image processor: make nk.Inputs from tensors yourself")
+        if images is None or captions is None:
+            raise TypeError("images and captions must both be given; got None")
         images, captions = as_list(images, PICTURE), as_list(captions, str)
         if len(images) != len(captions):
             raise ValueError(f"{len(images)} images but {len(captions)} captions: give one caption for each image")
@@ -244,9 +250,11 @@ class Clip:
         if not isinstance(inputs, Inputs):
             raise TypeError(f"inputs must be nk.Inputs (see clip.prepare); got {type(inputs).__name__}")
         inputs = inputs.to(self.device, self.dtype)
-        if self.text.end != 2 and not (inputs.input_ids == self.text.end).any(-1).all():
-            missing = int((inputs.input_ids == self.text.end).any(-1).int().argmin())
-            warnings.warn(f"caption {missing} has no end token ({self.text.end}): the model reads its first token", stacklevel=3)
+        end = self.text.end if self.text.end != 2 else getattr(self.tokenizer, "eos_token_id", None)
+        if end is not None and not (has_end := (inputs.input_ids == end).any(-1)).all():
+            missing = int(has_end.int().argmin())
+            read = "highest" if self.text.end == 2 else "first"
+            warnings.warn(f"caption {missing} has no end token ({end}): the model reads its {read} token", stacklevel=3)
         return inputs
 
     def _encode(self, tower: Tower, inputs: Inputs) -> torch.Tensor:

@@ -106,15 +106,19 @@ def to_rgb(image, name: str = "image") -> Image.Image:
     if not isinstance(image, Image.Image):
         image = _from_array(np.asarray(image), name)
     try:
+        image.load()  # PIL opens lazily: damage shows only now
         image = ImageOps.exif_transpose(image)
-        if image.mode.startswith(("I", "F")):
-            image = _from_array(np.asarray(image), name)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{name} can't be read ({error}): the file is damaged, save it again") from error
+    if image.mode.startswith(("I", "F")):
+        image = _from_array(np.asarray(image), name)
+    try:
         if "A" in image.mode or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB")
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{name} can't be read ({error}): the file is damaged, save it again") from error
+    except ValueError as error:
+        raise ValueError(f"{name} has PIL mode {image.mode!r} ({error}): save it as RGB first") from error
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise ValueError(f"{name} is {image.size[0]} × {image.size[1]} pixels: crop it to a less elongated picture first")
     return image

@@ -141,7 +141,7 @@ def _quiet() -> Iterator[None]:
 def _from_hub(name: str) -> Path:
     """The folder of a hub model, downloaded if it must be; within 10 s a one-line FileNotFoundError if it can't be had."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
         return _complete(
@@ -163,6 +163,8 @@ def _from_hub(name: str) -> Path:
     thread.start()
     thread.join(PATIENCE)
     files = answer[0] if answer else TimeoutError("no answer")
+    if isinstance(files, GatedRepoError):
+        raise FileNotFoundError(f"{name} asks for a licence to be accepted: do so on its page, log in to the hub, and call again")
     if isinstance(files, RepositoryNotFoundError):
         raise FileNotFoundError(f"there is no folder {name!r} and no such model on the hub: check the spelling")
     if isinstance(files, Exception):

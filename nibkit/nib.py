@@ -49,12 +49,18 @@ def nib(
     Raises:
         ValueError, TypeError: layer, num_steps, rule, start or batch_size out of range, before any work is done.
 
-    A pair's result depends on nothing else in its batch. The model is left as it was: no hooks, no gradients, same mode.
+    A pair's result depends on nothing else in its batch. (For "adaptive", whose splits are decisions, that holds up to the gap at
+    which it stops: rounding may tip one.) The model is left as it was: no hooks, no gradients, same mode.
+
+    Cut before the last block (depth − 1) or behind it, patches get 0 but for the layer norm's eps: what a patch still does there
+    goes through a layer norm, which does not see its length, so z · ∇F = 0.
     """
     begin = check_rule(rule, num_steps, start)
-    image_layer, text_layer = layer if isinstance(layer, (tuple, list)) else (layer, layer)
+    image_layer, text_layer = both(layer)
     image_layer, text_layer = clip.image.check_layer(image_layer), clip.text.check_layer(text_layer)
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+    if batch_size is not None and (
+        isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1
+    ):
         raise ValueError(f"batch_size must be a whole number, 1 or more, or None; got {batch_size!r}")
     inputs = clip.check(inputs)
     how = (rule, num_steps, begin)
@@ -78,6 +84,15 @@ def nib(
         method="nib",
         options={"layer": (image_layer, text_layer), "num_steps": num_steps, "rule": rule, "start": begin},
     )
+
+
+def both(layer) -> tuple:
+    """(image layer, text layer) of one for both, or of a pair."""
+    if not isinstance(layer, (tuple, list)):
+        return layer, layer
+    if len(layer) != 2:
+        raise ValueError(f"layer must be a whole number or a pair (image, text); got {layer!r}")
+    return tuple(layer)
 
 
 def integrate(

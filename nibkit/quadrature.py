@@ -20,7 +20,7 @@ def check_rule(rule: str, num_steps: int, start: float | None) -> float:
         raise ValueError(f"num_steps must be a whole number, 1 or more; got {num_steps!r}")
     if start is None:
         return 0.05 if rule == "log-gauss" else 0.0
-    if not 0 <= start < 1:
+    if isinstance(start, bool) or not isinstance(start, (int, float, np.number)) or not 0 <= start < 1:
         raise ValueError(f"start must be within 0 … 1, 1 left out; got {start!r}")
     if rule == "log-gauss" and start == 0:
         raise ValueError('"log-gauss" can\'t start at 0, where log λ has no end: give a start above 0, for example .05')

@@ -62,7 +62,9 @@ def new_clip(*args, dtype: torch.dtype = torch.float32, **options) -> nk.Clip:
 tiny_clip = functools.cache(new_clip)  # for tests that leave it as it is
 
 
-def tiny_inputs(lengths=(5, 8, 3), seed: int = 0, *, columns: int | None = None, image_size: int = 48, pad: int = END) -> nk.Inputs:
+def tiny_inputs(
+    lengths=(5, 8, 3), seed: int = 0, *, columns: int | None = None, image_size: int = 48, pad: int = END
+) -> nk.Inputs:
     """Random pairs; a caption of length n has n tokens, start and end included, and is padded on the right to ``columns``."""
     draw = np.random.RandomState(1000 + seed)
     columns = columns or max(lengths)
@@ -90,7 +92,9 @@ def state(clip: nk.Clip) -> dict:
     }
     numbers = np.random.get_state()
     return {
-        "weights": {name: (w.detach().clone(), w._version, w.requires_grad) for name, w in clip.model.state_dict(keep_vars=True).items()},
+        "weights": {
+            name: (w.detach().clone(), w._version, w.requires_grad) for name, w in clip.model.state_dict(keep_vars=True).items()
+        },
         "grads": {name: w.grad for name, w in clip.model.named_parameters()},
         "modes": {name: module.training for name, module in modules.items()},
         "modules": {name: (id(module), sorted(vars(module))) for name, module in modules.items()},

@@ -51,14 +51,19 @@ def attribute(encode, model, z, target, layer, steps):
         torch.cosine_similarity(encode(model, narrowed, layer), target).sum().backward()
         total += z * narrowed.grad / steps
     with torch.no_grad():
-        drop = torch.cosine_similarity(encode(model, z, layer), target) - torch.cosine_similarity(encode(model, 0 * z, layer), target)
+        drop = torch.cosine_similarity(encode(model, z, layer), target) - torch.cosine_similarity(
+            encode(model, 0 * z, layer), target
+        )
     return total.sum(-1)[0].numpy(), drop.item()
 
 
 def main() -> None:
     """Write the file."""
     model, inputs = frozen_model().double(), frozen_inputs()
-    figures = {"weight_sum": sum(float(w.sum()) for w in model.parameters()), "pixel_sum": float(inputs.pixel_values.double().sum())}
+    figures = {
+        "weight_sum": sum(float(w.sum()) for w in model.parameters()),
+        "pixel_sum": float(inputs.pixel_values.double().sum()),
+    }
     for i, length in enumerate(LENGTHS):
         pixels, ids = inputs.pixel_values[i : i + 1].double(), inputs.input_ids[i : i + 1, :length]
         with torch.no_grad():

@@ -1,9 +1,12 @@
 """The result: heat maps, words, choosing pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from helpers import tiny_clip, tiny_inputs
+from torch.nn import functional as nnf
 
 import nibkit as nk
 
@@ -111,7 +114,10 @@ def test_maps_keep_double_precision_and_lift_half():
 
 def test_tokens_of_a_word_are_joined_and_added():
     att = attribution(
-        torch.zeros(1, 2, 2), [[9.0, 1.0, 2.0, 4.0, 8.0, 7.0]], (("<s>", "a", "ze", "bra", "s", "</s>"),), ((None, 0, 1, 1, 1, None),)
+        torch.zeros(1, 2, 2),
+        [[9.0, 1.0, 2.0, 4.0, 8.0, 7.0]],
+        (("<s>", "a", "ze", "bra", "s", "</s>"),),
+        ((None, 0, 1, 1, 1, None),),
     )
     assert att.words_of(0) == [("a", 1.0), ("zebras", 14.0)]
 
@@ -156,3 +162,13 @@ def test_cpu(result):
 def test_results_cannot_be_changed_in_passing(result):
     with pytest.raises(AttributeError):
         result.image = None
+
+
+def test_pixels_are_shown_where_a_method_explains_pixels():
+    """The heatmap is the pixel map, not the patches' means blown up; choosing rows keeps it."""
+    pixels = torch.rand(2, 48, 48, generator=torch.Generator().manual_seed(0))
+    att = replace(attribution(nnf.avg_pool2d(pixels[:, None], 16)[:, 0]), pixels=pixels)
+    flat = pixels.flatten(1)
+    scaled = (pixels - flat.amin(1)[:, None, None]) / (flat.amax(1) - flat.amin(1))[:, None, None]
+    assert torch.allclose(att.heatmap(size=48), scaled, atol=1e-6)
+    assert torch.allclose(att[1].heatmap(size=48), scaled[1:], atol=1e-6)

@@ -50,7 +50,10 @@ def test_load_clip_is_the_same_model(clip, scenes):
     inputs = clip.prepare([s.image for s in scenes[:4]], [s.caption for s in scenes[:4]])
     with torch.no_grad():
         assert relative(clip.encode_image(inputs), model.get_image_features(inputs.pixel_values).pooler_output) < 1e-5
-        assert relative(clip.encode_text(inputs), model.get_text_features(inputs.input_ids, inputs.attention_mask).pooler_output) < 1e-5
+        assert (
+            relative(clip.encode_text(inputs), model.get_text_features(inputs.input_ids, inputs.attention_mask).pooler_output)
+            < 1e-5
+        )
 
 
 def test_it_is_stored_in_half_precision_and_loaded_in_single():

@@ -121,7 +121,9 @@ def test_a_caption_with_dollars_is_drawn(picture, tmp_path, capsys):
     assert explain(picture, "a $\\foo$ ring", "--out", tmp_path / "m.png") == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["explain"], ["explain", "x.png"], ["explain", "x.png", "a", "--rule", "simpson"], ["other"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["explain"], ["explain", "x.png"], ["explain", "x.png", "a", "--rule", "simpson"], ["other"]]
+)
 def test_misuse_shows_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
@@ -132,7 +134,9 @@ def test_help_names_every_option(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["explain", "--help"])
     out = capsys.readouterr().out
-    assert stopped.value.code == 0 and all(o in out for o in ("--clip", "--layer", "--rule", "--steps", "--device", "--out", *nk.quadrature.RULES))
+    assert stopped.value.code == 0 and all(
+        o in out for o in ("--clip", "--layer", "--rule", "--steps", "--device", "--out", *nk.quadrature.RULES)
+    )
 
 
 def test_it_leaves_warnings_and_figures_as_they_were(picture, scene, tmp_path, capsys):

@@ -263,7 +263,10 @@ def test_a_picture_cut_off_after_its_header_is_refused_when_given_as_an_object(t
     Image.fromarray(noise()).save(tmp_path / "x.png")
     content = (tmp_path / "x.png").read_bytes()
     (tmp_path / "x.png").write_bytes(content[: len(content) // 2])
-    with Image.open(tmp_path / "x.png") as picture, pytest.raises(ValueError, match="image can't be read .*: the file is damaged"):
+    with (
+        Image.open(tmp_path / "x.png") as picture,
+        pytest.raises(ValueError, match="image can't be read .*: the file is damaged"),
+    ):
         to_rgb(picture)
 
 
@@ -285,7 +288,9 @@ def test_bad_arrays_are_refused(clip, array, message):
         pixels(clip, [array])
 
 
-@pytest.mark.parametrize("thing", [np.zeros((5, 5), complex), np.full((5, 5), "x"), torch.zeros(3, 224, 224)], ids=["complex", "text", "tensor"])
+@pytest.mark.parametrize(
+    "thing", [np.zeros((5, 5), complex), np.full((5, 5), "x"), torch.zeros(3, 224, 224)], ids=["complex", "text", "tensor"]
+)
 def test_what_is_no_picture_is_refused(clip, thing):
     with pytest.raises(TypeError, match="image 0 (must be a picture|is a tensor: give a picture)"):
         pixels(clip, [thing])
@@ -343,7 +348,10 @@ def test_tokens_are_spelled_as_the_caption_spells_them(clip):
     assert torch.equal(inputs.input_ids, clip.prepare(plain("red"), "a red circle").input_ids)
 
 
-@pytest.mark.parametrize("caption, unknown", [("a zebra", ["zebra"]), ("a red Giraffe and a purple cow", ["Giraffe", "cow"]), ("redcircle", ["redcircle"])])
+@pytest.mark.parametrize(
+    "caption, unknown",
+    [("a zebra", ["zebra"]), ("a red Giraffe and a purple cow", ["Giraffe", "cow"]), ("redcircle", ["redcircle"])],
+)
 def test_unknown_words_are_unk_never_the_end_token_and_are_named(clip, caption, unknown):
     tokenizer = clip.tokenizer
     with pytest.warns(UserWarning, match=f"caption 1: this model does not know {', '.join(map(repr, unknown))}$"):
@@ -415,10 +423,15 @@ def test_bad_pixels_are_named_by_pair(bad):
         nk.Inputs(broken, IDS)
 
 
-@pytest.mark.parametrize("rows, kept", [(1, [1]), (-1, [2]), (slice(0, 2), [0, 1]), ([2, 0], [2, 0]), (torch.tensor([1, 2]), [1, 2]), (np.int64(1), [1])])
+@pytest.mark.parametrize(
+    "rows, kept",
+    [(1, [1]), (-1, [2]), (slice(0, 2), [0, 1]), ([2, 0], [2, 0]), (torch.tensor([1, 2]), [1, 2]), (np.int64(1), [1])],
+)
 def test_choosing_pairs(rows, kept):
     inputs = tiny_inputs((5, 8, 3))
-    named = nk.Inputs(inputs.pixel_values, inputs.input_ids, None, tuple(("x",) * n for n in (5, 8, 3)), tuple(((None,) * n) for n in (5, 8, 3)))
+    named = nk.Inputs(
+        inputs.pixel_values, inputs.input_ids, None, tuple(("x",) * n for n in (5, 8, 3)), tuple(((None,) * n) for n in (5, 8, 3))
+    )
     chosen = named[rows]
     assert torch.equal(chosen.pixel_values, inputs.pixel_values[kept]) and torch.equal(chosen.input_ids, inputs.input_ids[kept])
     assert [len(t) for t in chosen.tokens] == [len(w) for w in chosen.words] == [(5, 8, 3)[i] for i in kept]

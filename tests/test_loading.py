@@ -45,7 +45,9 @@ def test_a_saved_model_loads(folder, kind, monkeypatch):
     no_network(monkeypatch)
     clip = nk.load_clip(kind(folder), device="cpu")
     assert same_model(clip) and clip.name == str(folder)
-    assert not any(module.training for module in clip.model.modules()) and not any(w.requires_grad for w in clip.model.parameters())
+    assert not any(module.training for module in clip.model.modules()) and not any(
+        w.requires_grad for w in clip.model.parameters()
+    )
     att = nk.nib(clip, tiny_inputs((4,)))
     assert att.tokens[0][0] == "98" and att.words is None
     assert relative(att.image, nk.nib(tiny_clip(), tiny_inputs((4,))).image) < 1e-5
@@ -72,7 +74,9 @@ def test_a_tokenizer_as_vocabulary_and_merges_loads(folder):
     CLIPImageProcessorPil(size={"shortest_edge": 48}, crop_size=48).save_pretrained(folder)
     clip = nk.load_clip(folder, device="cpu")
     inputs = clip.prepare(Image.new("RGB", (50, 50)), "Cat dog")
-    assert inputs.input_ids[0].tolist() == [words.index(w) for w in ("<|startoftext|>", "cat</w>", "d", "o", "g</w>", "<|endoftext|>")]
+    assert inputs.input_ids[0].tolist() == [
+        words.index(w) for w in ("<|startoftext|>", "cat</w>", "d", "o", "g</w>", "<|endoftext|>")
+    ]
     assert [word for word, _ in nk.nib(clip, inputs, num_steps=1).words_of(0)] == ["Cat", "dog"]
 
 
@@ -119,7 +123,7 @@ def test_a_broken_config_is_named(folder, content):
 @pytest.mark.parametrize("kind", ["bert", "clip_vision_model", None])
 def test_another_model_is_no_clip(folder, kind):
     (folder / "config.json").write_text(json.dumps({"model_type": kind}))
-    fails_with(ValueError, f"holds no CLIP: its model_type is {kind!r}, \"clip\" is needed", folder)
+    fails_with(ValueError, f'holds no CLIP: its model_type is {kind!r}, "clip" is needed', folder)
 
 
 def test_a_folder_without_weights_says_so(folder):
@@ -169,7 +173,12 @@ def test_devices_that_are_not_there_are_refused(folder, device):
 
 def test_device_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("NIBKIT_DEVICE", "cpu")
-    assert loading.choose_device() == torch.device("cpu") == loading.choose_device("cpu") == loading.choose_device(torch.device("cpu"))
+    assert (
+        loading.choose_device()
+        == torch.device("cpu")
+        == loading.choose_device("cpu")
+        == loading.choose_device(torch.device("cpu"))
+    )
     monkeypatch.setenv("NIBKIT_DEVICE", "nowhere")
     with pytest.raises(ValueError, match="unknown device 'nowhere'"):
         loading.choose_device()
@@ -273,7 +282,9 @@ def test_a_name_that_the_hub_does_not_know(hub):
     import httpx
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    hub["files"] = RepositoryNotFoundError("404", response=httpx.Response(404, request=httpx.Request("GET", "http://example.invalid")))
+    hub["files"] = RepositoryNotFoundError(
+        "404", response=httpx.Response(404, request=httpx.Request("GET", "http://example.invalid"))
+    )
     fails_with(FileNotFoundError, f"there is no folder '{NAME}' and no such model on the hub: check the spelling", NAME)
 
 

@@ -64,7 +64,9 @@ def test_text_maps_are_the_published_ones(attribution, figures):
 def test_text_maps_are_not_those_against_the_mean_of_the_batch(attribution, figures):
     """The published driver attributes each caption against the mean of its batch's images; ours treats every pair alone."""
     name, att = attribution
-    assert max(np.abs(ours - figures[f"nib_t_batchmean_{name}_{i}"]).max() for i, ours in enumerate(text_maps(att, figures))) > 1e-3
+    assert (
+        max(np.abs(ours - figures[f"nib_t_batchmean_{name}_{i}"]).max() for i, ours in enumerate(text_maps(att, figures))) > 1e-3
+    )
 
 
 def test_pairs_alone_give_the_same(clip, inputs, attribution, figures):

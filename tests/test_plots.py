@@ -42,7 +42,9 @@ def own_figures():
 def told(values: list[float], names: list[str] | None = None) -> nk.Attribution:
     """A caption of words with these values."""
     names = names or [f"word{i}" for i in range(len(values))]
-    return nk.Attribution(torch.zeros(1, 2, 2), torch.tensor([values]), (tuple(names),), torch.zeros(1), words=(tuple(range(len(names))),))
+    return nk.Attribution(
+        torch.zeros(1, 2, 2), torch.tensor([values]), (tuple(names),), torch.zeros(1), words=(tuple(range(len(names))),)
+    )
 
 
 def drawn(ax) -> list[str]:
@@ -82,7 +84,13 @@ def test_overlay_takes_a_limit_an_axes_and_a_constant_map(scenes):
 def test_overlay_takes_what_prepare_takes(attribution, scenes, tmp_path):
     scenes[0].image.save(tmp_path / "x.png")
     wide = np.asarray(scenes[0].image)[60:160]
-    for image in (tmp_path / "x.png", str(tmp_path / "x.png"), np.asarray(scenes[0].image), wide, scenes[0].image.convert("RGBA")):
+    for image in (
+        tmp_path / "x.png",
+        str(tmp_path / "x.png"),
+        np.asarray(scenes[0].image),
+        wide,
+        scenes[0].image.convert("RGBA"),
+    ):
         assert plots.overlay(image, attribution).images[0].get_array().shape == (224, 224, 3)
 
 

@@ -39,7 +39,9 @@ def test_weights_sum_to_the_interval(rule, n, start):
     assert nodes(rule, n, start)[1].sum() == pytest.approx(1 - start, rel=1e-13)
 
 
-@pytest.mark.parametrize("rule, n, tolerance", [("log-gauss", 4, 1e-4), ("log-gauss", 10, 1e-9), ("sinh", 64, 1e-2), ("sinh", 512, 1e-4)])
+@pytest.mark.parametrize(
+    "rule, n, tolerance", [("log-gauss", 4, 1e-4), ("log-gauss", 10, 1e-9), ("sinh", 64, 1e-2), ("sinh", 512, 1e-4)]
+)
 def test_weights_sum_to_the_interval_in_the_limit(rule, n, tolerance):
     begin = check_rule(rule, n, None)
     assert nodes(rule, n)[1].sum() == pytest.approx(1 - begin, rel=tolerance)
@@ -67,7 +69,7 @@ def test_midpoint_is_exact_for_a_straight_line_and_no_further(start):
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_gauss_is_exact_up_to_twice_its_nodes(n, start):
     for p in range(2 * n):
-        assert integral("gauss", n, lambda x: x**p, start) == pytest.approx(power(p, start), abs=1e-14)
+        assert integral("gauss", n, lambda x, p=p: x**p, start) == pytest.approx(power(p, start), abs=1e-14)
     if n < 5:  # beyond, the error is below what one could see
         assert abs(integral("gauss", n, lambda x: x ** (2 * n), start) - power(2 * n, start)) > 1e-5
 
@@ -78,7 +80,7 @@ def test_log_gauss_is_exact_for_powers_of_log_lambda(n, start):
     """∫ (log λ)^m / λ dλ = −(log start)^(m+1) / (m + 1), for every m up to 2n − 1; not for 2n."""
     for m in range(2 * n + 1):
         exact = -(np.log(start) ** (m + 1)) / (m + 1)
-        error = abs(integral("log-gauss", n, lambda x: np.log(x) ** m / x, start) / exact - 1)
+        error = abs(integral("log-gauss", n, lambda x, m=m: np.log(x) ** m / x, start) / exact - 1)
         assert error < 1e-13 if m < 2 * n else error > 1e-6
 
 
@@ -157,7 +159,10 @@ def adapt(slope, value, num_steps, start=0.0):
 def layer(width, height=1.0):
     """A boundary layer: F = height · tanh(λ / width), as one token's share."""
     with np.errstate(over="ignore"):
-        return lambda x: height / (width * np.cosh(np.minimum(x / width, 300)) ** 2)[:, None], lambda x: height * np.tanh(x / width)
+        return (
+            lambda x: height / (width * np.cosh(np.minimum(x / width, 300)) ** 2)[:, None],
+            lambda x: height * np.tanh(x / width),
+        )
 
 
 @pytest.mark.parametrize("width", [1e-4, 1e-3, 1e-2, 1.0])

@@ -128,7 +128,9 @@ def test_eight_colours_eight_shapes():
 def test_objects_of_one_colour_or_one_shape_meet():
     """Colours and shapes repeat within a scene, so that neither alone tells objects apart."""
     several = shapes.sample(60, seed=2, objects=3)
-    assert any(len({o.color for o in s.objects}) < 3 for s in several) and any(len({o.shape for o in s.objects}) < 3 for s in several)
+    assert any(len({o.color for o in s.objects}) < 3 for s in several) and any(
+        len({o.shape for o in s.objects}) < 3 for s in several
+    )
 
 
 # --- captions ---------------------------------------------------------------------------------------------------------

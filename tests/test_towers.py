@@ -178,7 +178,9 @@ def test_a_missing_end_token_is_warned_of_by_number():
 # --- sizes ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options, grid", [(dict(image_size=224, patch=32), 7), (dict(image_size=224, patch=14), 16), (dict(), 3)])
+@pytest.mark.parametrize(
+    "options, grid", [(dict(image_size=224, patch=32), 7), (dict(image_size=224, patch=14), 16), (dict(), 3)]
+)
 def test_grid(options, grid):
     clip = tiny_clip(depth=1, **options)
     inputs = tiny_inputs((4,), image_size=clip.image.image_size)

@@ -14,7 +14,7 @@ from torch.nn import functional as nnf
 from ..attribution import Attribution
 from ..clip import Clip, untouched
 from ..inputs import Inputs
-from ..nib import Side, default_batch_size
+from ..nib import Side, both, default_batch_size
 
 
 def m2ib(
@@ -45,9 +45,8 @@ def m2ib(
     Raises:
         ValueError: an option out of range, before any work is done.
     """
-    layers = layer if isinstance(layer, (tuple, list)) else (layer, layer)
     cuts = []
-    for tower, behind in zip((clip.image, clip.text), layers):
+    for tower, behind in zip((clip.image, clip.text), both(layer)):
         behind = tower.check_layer(behind)
         if behind >= tower.depth:
             raise ValueError(f"layer must be within 0 … {tower.depth - 1} for M2IB, the block behind which it lies; got {behind}")
