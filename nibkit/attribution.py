@@ -18,9 +18,9 @@ class Attribution:
 
         image.sum((1, 2)) + class_token + image_null − image_delta = F(z) − F(0), and likewise for the text.
 
-    image: [B, gh, gw], patches. pixels: [B, H, W], for methods that explain pixels (RISE): ``image`` then holds each patch's mean,
-    and ``heatmap`` shows the pixels. text: [B, T], tokens, 0 at padding. tokens: each caption's token strings, without padding;
+    image: [B, gh, gw], patches. text: [B, T], tokens, 0 at padding. tokens: each caption's token strings, without padding;
     words: for each of them the number of its word, None at start and end tokens (None as a whole: not known).
+    pixels: [B, H, W], for methods that explain pixels: ``image`` is then the mean over each patch, ``heatmap`` shows the pixels.
     class_token: [B], the class token's own share. similarity: [B], F(z), the cosine of picture and caption.
     image_delta, text_delta: [B], Σ A − (F(z) − F(start · z)), class token included: how far the sum is from complete.
     image_null, text_null: [B], F(start · z) − F(0), what lies below the integral's start.

@@ -5,186 +5,40 @@ I(z̃; x) = I(z̃; z): the law of z is all that counts. A law is a ``Law``, and 
 
 >>> z, noise = Law([-1.0, 1.0]), gaussian(0.5)
 >>> round(information(z, 0.5, noise), 4), differential_entropy(0.5 * z + noise) - differential_entropy(noise) > 0
-(0.3364, True)
+(0.3368, True)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import special
 
+from .discrete import blahut_arimoto, code_information, entropy, kl, mutual_information
+from .laws import Law, blend, from_density, gaussian, narrow, positive, width
+
+__all__ = [
+    "Law",
+    "blahut_arimoto",
+    "blend",
+    "code_information",
+    "differential_entropy",
+    "entropy",
+    "from_density",
+    "gaussian",
+    "information",
+    "information_gaussian",
+    "information_monte_carlo",
+    "information_rate",
+    "kl",
+    "kl_bound",
+    "kl_gaussian",
+    "mmse",
+    "mutual_information",
+    "narrow",
+    "pointwise_information",
+]
 MAX_CELLS = 60_000_000  # of a quadrature's largest table: half a gigabyte
 REACH = 9.0  # a grid ends so many standard deviations beyond the outermost point; what lies outside weighs 1e-19
-
-
-# --- laws and channels ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Law:
-    """The law of a random vector: a point drawn from ``points`` plus, if spread > 0, independent Gaussian noise.
-
-    Args:
-        points: [n, d], or [n] for d = 1.
-        weights: [n], probabilities of the points; None: all alike.
-        spread: standard deviation of the noise in every direction; 0: atoms.
-
-    ``c * law`` is the law of c times the vector, ``law + other`` that of the sum of independent vectors.
-    Raises ValueError on wrong shapes, NaN, infinity, weights that are no probabilities, negative spread.
-    """
-
-    points: np.ndarray
-    weights: np.ndarray | None = None
-    spread: float = 0.0
-    __array_ufunc__ = None  # so that numpy's numbers leave the product to __rmul__
-
-    def __post_init__(self) -> None:
-        points = np.asarray(self.points, float)
-        points = points.reshape(-1, 1) if points.ndim < 2 else points
-        if points.ndim != 2 or points.size == 0 or not np.isfinite(points).all():
-            raise ValueError(f"points must be finite numbers [n, d] or [n]; got shape {list(points.shape)}")
-        weights = np.full(len(points), 1 / len(points)) if self.weights is None else _probabilities(self.weights, "weights")
-        if weights.shape != (len(points),):
-            raise ValueError(f"weights must be [{len(points)}], one for each point; got shape {list(weights.shape)}")
-        if not (np.isfinite(self.spread) and self.spread >= 0):
-            raise ValueError(f"spread must be a finite number, 0 or more; got {self.spread!r}")
-        for name, value in (("points", points), ("weights", weights), ("spread", float(self.spread))):
-            object.__setattr__(self, name, value)
-
-    def __mul__(self, factor: float) -> Law:
-        return Law(factor * self.points, self.weights, abs(factor) * self.spread)
-
-    __rmul__ = __mul__
-
-    def __add__(self, other: Law) -> Law:
-        if self.dim != other.dim:
-            raise ValueError(f"laws of {self.dim} and {other.dim} dimensions can't be added: give both the same dimension")
-        points = (self.points[:, None] + other.points[None]).reshape(-1, self.dim)
-        return Law(points, np.outer(self.weights, other.weights).ravel(), np.hypot(self.spread, other.spread))
-
-    @property
-    def dim(self) -> int:
-        return self.points.shape[1]
-
-    @property
-    def mean(self) -> np.ndarray:
-        """[d]."""
-        return self.weights @ self.points
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """[d, d]."""
-        centred = self.points - self.mean
-        return (self.weights[:, None] * centred).T @ centred + self.spread**2 * np.eye(self.dim)
-
-
-def from_density(density, edges, per_panel: int = 64) -> Law:
-    """A one-dimensional law with a density, as Gauss–Legendre nodes between the ascending ``edges`` (put one at each kink).
-
-    density: function of an array. The nodes must lie closer than the noise they will meet; their weights are scaled to sum to 1.
-    Raises ValueError if edges do not ascend or the density is negative, not finite, or 1 % or more off unit mass between them.
-    """
-    edges = np.asarray(edges, float)
-    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise ValueError(f"edges must ascend and be two at least; got {edges.tolist()}")
-    x, w = np.polynomial.legendre.leggauss(per_panel)
-    half = np.diff(edges)[:, None] / 2
-    points = (edges[:-1, None] + half * (x + 1)).ravel()
-    weights = (half * w).ravel() * density(points)
-    if not np.isfinite(weights).all() or (weights < 0).any() or abs(weights.sum() - 1) > 0.01:
-        raise ValueError(f"density must be 0 or more and integrate to 1 over the edges; got {weights.sum():.4g}: widen the edges")
-    return Law(points, weights / weights.sum())
-
-
-def gaussian(sigma: float, dim: int = 1, mean=0.0) -> Law:
-    """N(mean, σ²I) in ``dim`` dimensions: the noise of Eqs. 2–4. ValueError unless σ > 0."""
-    return Law(np.broadcast_to(np.asarray(mean, float), (1, dim)), spread=_positive(sigma, "sigma"))
-
-
-def narrow(z: Law, lam: float, noise: Law) -> Law:
-    """Eqs. 3–4 (NIB): the law of z̃ = λz + ε. ValueError unless λ is 0 or more (the paper has 0 … 1)."""
-    return _width(lam) * z + noise
-
-
-def blend(z: Law, lam: float, noise: Law) -> Law:
-    """Eq. 2 (IBA, M2IB): the law of z̃ = λz + (1 − λ)ε. ValueError unless 0 ≤ λ ≤ 1."""
-    if not 0 <= lam <= 1:
-        raise ValueError(f"lam must be within 0 … 1 for Eq. 2; got {lam!r}")
-    return lam * z + (1 - lam) * noise
-
-
-# --- discrete laws ----------------------------------------------------------------------------------------------------
-
-
-def entropy(p) -> float:
-    """H = −Σ p log p in nats, of probabilities of any shape (a joint table gives the joint entropy). Appendix A.
-
-    Raises ValueError if p is negative, not finite or does not sum to 1.
-    """
-    return float(special.entr(_probabilities(p, "p")).sum())
-
-
-def kl(p, q) -> float:
-    """KL(p ‖ q) = Σ p log(p / q) in nats, p and q of one shape; infinite where q = 0 < p. Appendix A.1 (4).
-
-    Raises ValueError as ``entropy`` does, and if the shapes differ.
-    """
-    p, q = _probabilities(p, "p"), _probabilities(q, "q")
-    if p.shape != q.shape:
-        raise ValueError(f"p and q must have one shape; got {list(p.shape)} and {list(q.shape)}")
-    return float(special.rel_entr(p, q).sum())
-
-
-def mutual_information(joint) -> float:
-    """I(X; Y) = KL(joint ‖ product of the margins) in nats, of a joint table [X, Y]. Appendix A.1 (4).
-
-    Raises ValueError as ``entropy`` does, and unless the table has two axes.
-    """
-    joint = _table(joint)
-    return kl(joint, np.outer(joint.sum(1), joint.sum(0)))
-
-
-def code_information(joint, encoder) -> tuple[float, float]:
-    """(I(Z; X), I(Z; Y)) in nats of a code Z drawn by ``encoder`` [X, Z] = p(z|x) from X alone: the axes of Eq. 1's plane.
-
-    Raises ValueError as ``mutual_information`` does, and unless the encoder's rows are probabilities, one row for each x.
-    """
-    joint, encoder = _table(joint), np.asarray(encoder, float)
-    if encoder.ndim != 2 or len(encoder) != len(joint) or (encoder < 0).any() or not np.allclose(encoder.sum(1), 1):
-        raise ValueError(f"encoder must be [{len(joint)}, Z] with rows that sum to 1; got shape {list(encoder.shape)}")
-    return mutual_information(joint.sum(1)[:, None] * encoder), mutual_information(encoder.T @ joint)
-
-
-def blahut_arimoto(joint, beta: float, encoder=None, max_steps: int = 20_000, tol: float = 1e-13) -> np.ndarray:
-    """Eq. 1 on a table: an encoder [X, Z] that is stationary for I(Z; Y) − β I(Z; X), by alternating maximisation.
-
-    Each step raises the objective; the end may be a local maximum, and right at a corner of the curve it comes slowly (then the
-    last of ``max_steps`` is returned). Fixed point: p(z|x) ∝ p(z) exp(−KL(p(y|x) ‖ p(y|z)) / β) (Tishby et al.
-    2000; their β is 1/β).
-
-    Args:
-        joint: [X, Y], every x of positive probability. beta: above 0. encoder: where to start, [X, Z]; by default Z = X.
-    Raises ValueError on anything else.
-    """
-    joint, beta = _table(joint), _positive(beta, "beta")
-    p_x = joint.sum(1)
-    if not (p_x > 0).all():
-        raise ValueError("joint has a row without probability: leave that x out")
-    encoder = np.eye(len(joint)) if encoder is None else np.asarray(encoder, float)
-    code_information(joint, encoder)  # checks the encoder
-    y_x = joint / p_x[:, None]
-    for _ in range(max_steps):
-        p_z = p_x @ encoder
-        encoder, p_z = encoder[:, p_z > 1e-200], p_z[p_z > 1e-200]
-        y_z = (p_x[:, None] * encoder).T @ y_x / p_z[:, None]
-        divergence = special.rel_entr(y_x[:, None, :], y_z[None]).sum(-1)
-        renewed = special.softmax(np.log(p_z) - divergence / beta, axis=1)
-        moved, encoder = np.abs(renewed - encoder).max(), renewed
-        if moved < tol:
-            break
-    return encoder
 
 
 # --- Gaussians in closed form -----------------------------------------------------------------------------------------
@@ -212,7 +66,7 @@ def information_gaussian(cov, lam: float, sigma: float) -> float:
     Σ may be singular. Raises ValueError unless it is symmetric, λ ≥ 0, σ > 0. Source: Cover and Thomas, chapter 9.
     """
     cov = _covariance(cov, len(np.atleast_1d(cov)), "cov", singular=True)
-    return float(0.5 * np.linalg.slogdet(np.eye(len(cov)) + _width(lam) ** 2 * cov / _positive(sigma, "sigma") ** 2)[1])
+    return float(0.5 * np.linalg.slogdet(np.eye(len(cov)) + width(lam) ** 2 * cov / positive(sigma, "sigma") ** 2)[1])
 
 
 def kl_bound(z: Law, lam: float, sigma: float, mean=0.0) -> float:
@@ -220,9 +74,9 @@ def kl_bound(z: Law, lam: float, sigma: float, mean=0.0) -> float:
 
     It is I(z̃; x) + KL(P(z̃) ‖ N(mean, σ²I)), so an upper bound of I. ``mean``: [d] or a number. ValueError unless λ ≥ 0, σ > 0.
     """
-    code = _width(lam) * z
+    code = width(lam) * z
     second = code.weights @ ((code.points - mean) ** 2).sum(1) + code.dim * code.spread**2
-    return float(second / (2 * _positive(sigma, "sigma") ** 2))
+    return float(second / (2 * positive(sigma, "sigma") ** 2))
 
 
 # --- any law, by quadrature (one and two dimensions) ------------------------------------------------------------------
@@ -294,7 +148,7 @@ def information_monte_carlo(z: Law, lam: float, sigma: float, samples: int = 10_
     """
     if samples < 2:
         raise ValueError(f"samples must be 2 or more, for a standard error; got {samples!r}")
-    lam, sigma, rng = _width(lam), _positive(sigma, "sigma"), np.random.default_rng(seed)
+    lam, sigma, rng = width(lam), positive(sigma, "sigma"), np.random.default_rng(seed)
     tau = np.hypot(lam * z.spread, sigma)
     scaled = lam * (z.points - z.mean)
     drawn = rng.choice(len(scaled), samples, p=z.weights)
@@ -323,7 +177,7 @@ def _grid(law: Law, step: float) -> tuple[np.ndarray, list[np.ndarray], float]:
         )
     if law.spread == 0:
         raise ValueError("the law has no spread, its differential entropy is −∞: add noise first")
-    h = _positive(step, "step") * law.spread
+    h = positive(step, "step") * law.spread
     low, high = law.points.min(0) - REACH * law.spread, law.points.max(0) + REACH * law.spread
     sizes = np.ceil((high - low) / h) + 1
     if max(sizes.max() * len(law.points), sizes.prod()) > MAX_CELLS:
@@ -336,34 +190,6 @@ def _grid(law: Law, step: float) -> tuple[np.ndarray, list[np.ndarray], float]:
         kernels.append(np.exp(-(((axis - law.points[:, j, None]) / law.spread) ** 2) / 2) / (law.spread * np.sqrt(2 * np.pi)))
     density = law.weights @ kernels[0] if law.dim == 1 else (law.weights[:, None] * kernels[0]).T @ kernels[1]
     return density, kernels, h**law.dim
-
-
-def _probabilities(p, name: str) -> np.ndarray:
-    p = np.asarray(p, float)
-    if p.size == 0 or not np.isfinite(p).all() or (p < 0).any():
-        raise ValueError(f"{name} must be probabilities: finite, 0 or more, at least one")
-    if abs(p.sum() - 1) > 1e-9:
-        raise ValueError(f"{name} sums to {p.sum():.6g}, not 1: divide it by its sum")
-    return p
-
-
-def _table(joint) -> np.ndarray:
-    joint = _probabilities(joint, "joint")
-    if joint.ndim != 2:
-        raise ValueError(f"joint must be a table [X, Y]; got shape {list(joint.shape)}")
-    return joint
-
-
-def _positive(value: float, name: str) -> float:
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
-    return float(value)
-
-
-def _width(lam: float) -> float:
-    if not (np.isfinite(lam) and lam >= 0):
-        raise ValueError(f"lam must be a finite number, 0 (closed) or more (1: open); got {lam!r}")
-    return float(lam)
 
 
 def _covariance(cov, dim: int, name: str, singular: bool = False) -> np.ndarray:

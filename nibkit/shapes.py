@@ -5,7 +5,7 @@ scored against the truth, and a caption can be made wrong in exactly one word.
 
 >>> scene = sample(1, seed=0)[0]
 >>> scene.caption, len(scene.objects) == len(scene.masks)
-('a white circle', True)
+('a yellow square and a blue circle and a blue heart', True)
 """
 
 from __future__ import annotations

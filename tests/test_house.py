@@ -1,6 +1,8 @@
 """The house holds together: one list of dependencies, exact pins, nothing heavy, nothing of somebody's machine."""
 
 import ast
+import doctest
+import importlib
 import importlib.metadata
 import re
 import subprocess
@@ -127,3 +129,15 @@ def test_no_registry_host_and_no_path_of_a_machine():
         if path.suffix in {".py", ".md", ".toml", ".txt", ".yml", ".ipynb", ".csv", ".json", ".cfg", ""}:
             match = pattern.search(path.read_text(encoding="utf-8"))
             assert not match, f"{path.relative_to(ROOT)} holds {match[0]!r}"
+
+
+def test_examples_in_docstrings_are_true():
+    """Every >>> line that is not marked to be skipped gives what it says."""
+    tried = 0
+    for path in sorted((ROOT / "nibkit").rglob("*.py")):
+        if path.name != "__main__.py" and ">>> " in path.read_text():
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            found = doctest.testmod(sys.modules.get(name) or importlib.import_module(name))
+            assert not found.failed, name
+            tried += found.attempted
+    assert tried

@@ -27,8 +27,18 @@ MUTATIONS = [  # (notebooks, what is wrong, source, its replacement)
     (BOTH, "gradient at z, not along the ray", "gradient(F, float(l) * z)", "gradient(F, z)"),
     (BOTH, "z squared", "return z * sum(float(w) * gradient", "return z**2 * sum(float(w) * gradient"),
     (BOTH, "change of variables without its derivative", "w * 3 * t**2", "w"),
-    ((THEOREM_3,), "midpoint for right sum", "(np.arange(1, n + 1) / n, np.full(n, 1 / n))", "((np.arange(n) + 0.5) / n, np.full(n, 1 / n))"),
-    ((THEOREM_3,), "left sum for right sum", "(np.arange(1, n + 1) / n, np.full(n, 1 / n))", "(np.arange(n) / n, np.full(n, 1 / n))"),
+    (
+        (THEOREM_3,),
+        "midpoint for right sum",
+        "(np.arange(1, n + 1) / n, np.full(n, 1 / n))",
+        "((np.arange(n) + 0.5) / n, np.full(n, 1 / n))",
+    ),
+    (
+        (THEOREM_3,),
+        "left sum for right sum",
+        "(np.arange(1, n + 1) / n, np.full(n, 1 / n))",
+        "(np.arange(n) / n, np.full(n, 1 / n))",
+    ),
     ((THEOREM_3,), "weights 1/(n + 1)", "np.full(n, 1 / n))", "np.full(n, 1 / (n + 1)))"),
     ((THEOREM_3,), "channel mean instead of sum", "return A.sum(-1)", "return A.mean(-1)"),
     ((THEOREM_3,), "eps for its root in λ*", "(1e-5**0.5 / spread).item()", "(1e-5 / spread).item()"),
@@ -84,7 +94,8 @@ def test_unchanged_notebook_passes(name):
 
 
 @pytest.mark.parametrize(
-    "name, old, new", [(name, old, new) for names, _, old, new in MUTATIONS for name in names],
+    "name, old, new",
+    [(name, old, new) for names, _, old, new in MUTATIONS for name in names],
     ids=[f"{name[:2]}: {what}" for names, what, _, _ in MUTATIONS for name in names],
 )
 def test_mistake_is_caught(name, old, new):

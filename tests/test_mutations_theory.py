@@ -1,7 +1,7 @@
-"""Checks that can fail: a mistake put into a formula of nibkit.bottleneck is caught by a claim of notebooks 01, 03 or 04.
+"""Checks that can fail: a mistake in a formula of nibkit.bottleneck is caught by a claim of notebooks 01, 03 or 04.
 
-The notebooks' own cells are run (those tagged "toy": no model, no figures) with one line of nibkit.bottleneck replaced. Unchanged
-they must pass; with the mistake, an assertion must fail.
+The notebooks' own cells are run (those tagged "toy": no model, no figures) with one line of the module, or of the two files that
+it imports, replaced. Unchanged they must pass; with the mistake, an assertion must fail.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ import nibkit
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = (ROOT / "nibkit" / "bottleneck.py").read_text(encoding="utf-8")
+SOURCES = {name: (ROOT / "nibkit" / f"{name}.py").read_text(encoding="utf-8") for name in ("laws", "discrete", "bottleneck")}
 IB, T1, T2 = "01_information_bottleneck", "03_theorem_1", "04_theorem_2"
 
-MUTATIONS = [  # (notebook, what is wrong, a piece of nibkit/bottleneck.py, its replacement)
-    (IB, "entropy: wrong sign", "return float(special.entr(_probabilities(p, ", "return -float(special.entr(_probabilities(p, "),
+MUTATIONS = [  # (notebook, what is wrong, a piece of the source, its replacement)
+    (IB, "entropy: wrong sign", "return float(special.entr(probabilities(p, ", "return -float(special.entr(probabilities(p, "),
     (IB, "KL: p and q swapped", "special.rel_entr(p, q)", "special.rel_entr(q, p)"),
     (
         IB,
@@ -53,8 +53,8 @@ MUTATIONS = [  # (notebook, what is wrong, a piece of nibkit/bottleneck.py, its 
         "np.linalg.slogdet(cov_p)[1] - np.linalg.slogdet(cov_q)[1]",
     ),
     (IB, "Gaussian KL: dimension dropped", "trace - dim + distance", "trace + distance"),
-    (IB, "Gaussian channel: λ for λ²", "_width(lam) ** 2 * cov", "_width(lam) * cov"),
-    (IB, "Gaussian channel: σ for σ²", '* cov / _positive(sigma, "sigma") ** 2', '* cov / _positive(sigma, "sigma")'),
+    (IB, "Gaussian channel: λ for λ²", "width(lam) ** 2 * cov", "width(lam) * cov"),
+    (IB, "Gaussian channel: σ for σ²", '* cov / positive(sigma, "sigma") ** 2', '* cov / positive(sigma, "sigma")'),
     (IB, "Gaussian channel: dropped ½", "0.5 * np.linalg.slogdet(np.eye", "np.linalg.slogdet(np.eye"),
     (
         IB,
@@ -67,7 +67,7 @@ MUTATIONS = [  # (notebook, what is wrong, a piece of nibkit/bottleneck.py, its 
     (IB, "law: spreads added, not their squares", "np.hypot(self.spread, other.spread)", "self.spread + other.spread"),
     (IB, "Monte Carlo: 2τ for 2τ²", "(gap + 2 * along) / (2 * tau**2)", "(gap + 2 * along) / (2 * tau)"),
     (IB, "Monte Carlo: dropped log τ/σ", " + z.dim * np.log(tau / sigma)", ""),
-    (T1, "Eq. 3: λ² for λ", "return _width(lam) * z + noise", "return _width(lam) ** 2 * z + noise"),
+    (T1, "Eq. 3: λ² for λ", "return width(lam) * z + noise", "return width(lam) ** 2 * z + noise"),
     (T1, "Eq. 2: weight of the noise dropped", "lam * z + (1 - lam) * noise", "lam * z + noise"),
     (
         T1,
@@ -76,8 +76,8 @@ MUTATIONS = [  # (notebook, what is wrong, a piece of nibkit/bottleneck.py, its 
         "step) + differential_entropy(noise, step)\n\n\ndef pointwise",
     ),
     (T1, "pointwise information: wrong sign", "surprise = -np.log(", "surprise = np.log("),
-    (T1, "bound: dropped ½", "second / (2 * _positive", "second / (_positive"),
-    (T1, "bound: σ for σ²", '(2 * _positive(sigma, "sigma") ** 2))', '(2 * _positive(sigma, "sigma")))'),
+    (T1, "bound: dropped ½", "second / (2 * positive", "second / (positive"),
+    (T1, "bound: σ for σ²", '(2 * positive(sigma, "sigma") ** 2))', '(2 * positive(sigma, "sigma")))'),
     (T1, "bound: mean forgotten", "((code.points - mean) ** 2)", "(code.points**2)"),
     (T1, "bound: missing square", "((code.points - mean) ** 2)", "np.abs(code.points - mean)"),
     (T1, "bound: own spread dropped", " + code.dim * code.spread**2", ""),
@@ -87,10 +87,10 @@ MUTATIONS = [  # (notebook, what is wrong, a piece of nibkit/bottleneck.py, its 
     (T1, "rate: λ² for λ", "return lam / sigma**2 * mmse", "return lam**2 / sigma**2 * mmse"),
     (T1, "rate: σ for σ²", "return lam / sigma**2 * mmse", "return lam / sigma * mmse"),
     (T1, "rate: a factor 2", "return lam / sigma**2 * mmse", "return 2 * lam / sigma**2 * mmse"),
-    (T2, "Eq. 3: λ² for λ", "return _width(lam) * z + noise", "return _width(lam) ** 2 * z + noise"),
+    (T2, "Eq. 3: λ² for λ", "return width(lam) * z + noise", "return width(lam) ** 2 * z + noise"),
     (T2, "covariance: own spread dropped", " + self.spread**2 * np.eye(self.dim)", ""),
-    (T2, "Gaussian channel: λ for λ²", "_width(lam) ** 2 * cov", "_width(lam) * cov"),
-    (T2, "bound: λ dropped", "code = _width(lam) * z", "code = z"),
+    (T2, "Gaussian channel: λ for λ²", "width(lam) ** 2 * cov", "width(lam) * cov"),
+    (T2, "bound: λ dropped", "code = width(lam) * z", "code = z"),
     (T2, "h in the plane: one axis", "return density, kernels, h**law.dim", "return density, kernels, h"),
     (T2, "density: 2π for √2π", "np.sqrt(2 * np.pi))", "(2 * np.pi))"),
 ]
@@ -130,25 +130,28 @@ def run(sources: list[str]) -> str:
     return printed.getvalue()
 
 
-def use(source: str, monkeypatch) -> None:
-    """Let ``from nibkit import bottleneck`` find this source instead."""
-    spec = importlib.util.spec_from_loader("nibkit.bottleneck", loader=None)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "nibkit.bottleneck", module)  # dataclasses look their module up
-    monkeypatch.setattr(nibkit, "bottleneck", module)
-    exec(compile(source, "bottleneck.py", "exec"), module.__dict__)
+def use(sources: dict[str, str], monkeypatch) -> None:
+    """Let ``from nibkit import bottleneck`` find these sources instead, those that it imports included."""
+    for name, source in sources.items():
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader(f"nibkit.{name}", loader=None))
+        monkeypatch.setitem(sys.modules, f"nibkit.{name}", module)
+        monkeypatch.setattr(nibkit, name, module)
+        exec(compile(source, f"{name}.py", "exec"), module.__dict__)
 
 
 @pytest.mark.parametrize("name", [IB, T1, T2])
 def test_unchanged_notebook_passes(name, monkeypatch):
-    use(SOURCE, monkeypatch)
+    use(SOURCES, monkeypatch)
     assert run(toy_cells(name)).count("✓") >= 12
 
 
 @pytest.mark.parametrize("name, what, old, new", MUTATIONS, ids=[f"{m[0][:2]}: {m[1]}" for m in MUTATIONS])
 def test_mistake_in_nibkit_is_caught(name, what, old, new, monkeypatch):
-    assert SOURCE.count(old) == 1, f"nibkit/bottleneck.py has {old!r} {SOURCE.count(old)} times: bring this test up to date"
-    use(SOURCE.replace(old, new), monkeypatch)
+    places = {module: source.count(old) for module, source in SOURCES.items()}
+    assert sum(places.values()) == 1, (
+        f"{old!r} stands {sum(places.values())} times in {list(SOURCES)}: bring this test up to date"
+    )
+    use({module: source.replace(old, new) for module, source in SOURCES.items()}, monkeypatch)
     with pytest.raises(AssertionError):
         run(toy_cells(name))
 
