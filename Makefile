@@ -24,6 +24,7 @@ lab: .venv/ready  ## open the notebooks in JupyterLab
 
 notebooks: .venv/ready  ## run the series and store its outputs in notebooks/
 	$(BIN)/python notebooks/run.py --inplace
+	$(BIN)/python -m nibkit ledger
 
 html: .venv/ready  ## render the stored outputs under build/html, without running anything
 	$(BIN)/python notebooks/run.py --stored

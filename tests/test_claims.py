@@ -1,5 +1,7 @@
 """``nk.claim``: it can fail, it names what failed, and it prints the same line on every machine."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -136,3 +138,36 @@ def test_the_ledger_keeps_its_order():
 
 def test_half_precision_tensors_are_numbers_too(capsys):
     nk.claim("EQ", torch.ones(3, dtype=torch.bfloat16), 1)
+
+
+# --- the ledger in README.md ------------------------------------------------------------------------------------------
+
+
+def test_readme_has_the_ledger_as_it_is(monkeypatch):
+    """If this fails: python -m nibkit ledger."""
+    monkeypatch.undo()
+    claims.read_ledger.cache_clear()
+    readme = (Path(claims.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    before, after = claims.MARKS
+    assert readme.split(before)[1].split(after)[0].strip() == claims.ledger_markdown().strip()
+
+
+def test_ledger_is_written_between_the_marks_and_nowhere_else(tmp_path):
+    before, after = claims.MARKS
+    path = tmp_path / "README.md"
+    path.write_text(f"# top\n{before}\nwas here\n{after}\nbottom\n", encoding="utf-8")
+    assert claims.write_ledger(path) == path
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"# top\n{before}\n|") and text.endswith(f"{after}\nbottom\n") and "was here" not in text
+    assert "| EX |" in text.split("What holds under a condition")[1].split("</details>")[0]
+    claims.write_ledger(path)
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("text", ["", "{0}", "{1}{0}", "{0}{0}{1}", "{0}{1}{1}"])
+def test_a_readme_without_the_marks_is_left_as_it_is(tmp_path, text):
+    path = tmp_path / "README.md"
+    path.write_text(text.format(*claims.MARKS), encoding="utf-8")
+    with pytest.raises(ValueError, match="README.md must hold"):
+        claims.write_ledger(path)
+    assert path.read_text(encoding="utf-8") == text.format(*claims.MARKS)
