@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks html test test-unit test-notebooks bench gpu-check clean
+.PHONY: help run lab notebooks html student test test-unit test-notebooks bench gpu-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,9 @@ notebooks: .venv/ready  ## run the series and store its outputs in notebooks/
 
 html: .venv/ready  ## render the stored outputs under build/html, without running anything
 	$(BIN)/python notebooks/run.py --stored
+
+student: .venv/ready  ## the notebooks without solutions and outputs, to hand out, under build/student
+	$(BIN)/python notebooks/student.py
 
 test: .venv/ready  ## everything that must hold: unit tests, notebook rules, nbval
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks $(NBVAL) $(PARALLEL)

@@ -1,0 +1,45 @@
+"""Student versions: solutions gone, the rest untouched, still notebooks; the checks that follow then fail as they should."""
+
+import importlib.util
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+spec = importlib.util.spec_from_file_location("student", FOLDER / "student.py")
+student = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(student)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda p: p.stem)
+def test_only_the_solutions_go(path):
+    before = nbformat.read(path, as_version=4)
+    after = student.student_version(nbformat.read(path, as_version=4))
+    nbformat.validate(after)
+    assert len(after.cells) == len(before.cells)
+    for old, new in zip(before.cells, after.cells):
+        if old.cell_type == "markdown":
+            assert old.source == new.source
+            continue
+        assert new.outputs == [] and new.execution_count is None and "SOLUTION" not in new.source
+        solved = "### BEGIN SOLUTION" in old.source
+        assert (old.source != new.source) == solved
+        if solved:
+            compile(new.source, path.name, "exec")
+            assert new.source.startswith(old.source.split("### BEGIN SOLUTION")[0])
+            assert new.source.endswith(old.source.split("### END SOLUTION")[-1])
+
+
+def test_an_exercise_without_an_answer_says_so():
+    source = "def half(x):\n    ### BEGIN SOLUTION\n    return x / 2\n    ### END SOLUTION\n"
+    namespace = {}
+    exec(student.without_solutions(source), namespace)
+    with pytest.raises(NotImplementedError):
+        namespace["half"](2)
+
+
+def test_marks_that_do_not_pair_are_refused():
+    cell = nbformat.v4.new_code_cell("def half(x):\n    ### BEGIN SOLUTION\n    return x / 2\n")
+    with pytest.raises(ValueError, match="do not pair"):
+        student.student_version(nbformat.v4.new_notebook(cells=[cell]))
