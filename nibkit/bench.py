@@ -21,7 +21,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from .clip import Clip, at
 from .inputs import Inputs
-from .nib import Side, integrate, nib
+from .nib import integrate, nib
+from .side import Side
 
 LENGTHS = (6, 8, 9, 11, 12, 14, 18, 23)  # tokens of the captions, start and end token included, repeated as needed
 

@@ -20,7 +20,7 @@ _WANTED = ("*.json", "merges.txt", "vocab.txt")
 
 
 def load_clip(
-    name: str | os.PathLike | None = None, device=None, dtype: torch.dtype = torch.float32, attention: str = "sdpa"
+    name: str | os.PathLike | None = None, device=None, dtype: torch.dtype | None = None, attention: str = "sdpa"
 ) -> Clip:
     """Load a dual encoder, frozen and in evaluation mode.
 
@@ -30,7 +30,7 @@ def load_clip(
             the first call). By default the variable NIBKIT_CLIP, else "shapes".
         device: "cpu", "cuda", "cuda:1", "mps", "auto" or a torch.device; by default the variable NIBKIT_DEVICE, else "auto":
             CUDA where there is one, else the CPU.
-        dtype: torch.float32, float64, bfloat16 or float16.
+        dtype: torch.float32, float64, bfloat16 or float16; by default the variable NIBKIT_DTYPE ("float16"), else float32.
         attention: "sdpa" (fast) or "eager" (has attention weights to look at).
 
     Raises:
@@ -46,8 +46,7 @@ def load_clip(
         if not folder.is_dir():
             folder = _from_hub(os.fspath(name))
     where = choose_device(device)
-    if dtype not in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
-        raise ValueError(f"dtype must be torch.float32, float64, bfloat16 or float16; got {dtype!r}")
+    dtype = choose_dtype(dtype)
     if attention not in ("sdpa", "eager"):
         raise ValueError(f'attention must be "sdpa" or "eager"; got {attention!r}')
     _check_folder(folder)
@@ -87,6 +86,16 @@ def choose_device(device=None) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(chosen.type, False) or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f'device {wanted!r} is not on this machine: use "cpu" or "auto"')
+    return chosen
+
+
+def choose_dtype(dtype: torch.dtype | None = None) -> torch.dtype:
+    """The dtype that is meant: the argument, else the name in NIBKIT_DTYPE, else float32. ValueError if it is none of the four."""
+    wanted = dtype if dtype is not None else os.environ.get("NIBKIT_DTYPE") or "float32"
+    known = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.float64, torch.bfloat16, torch.float16)}
+    chosen = wanted if isinstance(wanted, torch.dtype) else known.get(str(wanted))
+    if chosen not in known.values():
+        raise ValueError(f"dtype must be torch.float32, float64, bfloat16 or float16; got {wanted!r}")
     return chosen
 
 

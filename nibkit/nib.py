@@ -9,17 +9,16 @@ Derived in notebooks 03 to 05, built by hand in notebook 07.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch.nn import functional as nnf
 from tqdm.auto import tqdm
 
 from .attribution import Attribution
-from .clip import Clip, Tower, untouched
+from .clip import Clip, untouched
 from .inputs import Inputs
 from .quadrature import Panels, check_rule, nodes
+from .side import Side, default_batch_size  # noqa: F401
 
 
 def nib(
@@ -108,7 +107,7 @@ def integrate(
     else:
         lam, weights = nodes(rule, num_steps, start)
         _, slopes = side.narrow(np.repeat(np.arange(count), num_steps), np.tile(lam, count), target, gradient=True)
-        sums = torch.einsum("k,bks->bs", torch.as_tensor(weights).to(slopes), slopes.unflatten(0, (count, num_steps)))
+        sums = (torch.as_tensor(weights).to(slopes)[:, None] * slopes.unflatten(0, (count, num_steps))).sum(1)
     opened = nnf.cosine_similarity(side.features, target, dim=-1)
     closed, _ = side.narrow(np.arange(count), np.zeros(count), target)
     begin = side.narrow(np.arange(count), np.full(count, start), target)[0] if start else closed
@@ -127,63 +126,3 @@ def integrate_adaptively(side: Side, target: torch.Tensor, num_steps: int, start
         for i in wanted:
             panels[i].accept(slopes[rows_0 == i], scores[rows_1 == i])
     return torch.as_tensor(np.stack([panel.total() for panel in panels])).to(target)
-
-
-class Side:
-    """One encoder, cut: the latents z = head(x) of all pairs, their features tail(z), and a way to narrow them."""
-
-    def __init__(self, tower: Tower, inputs: Inputs, layer: int, batch_size: int | None = None, bar: tqdm | None = None):
-        self.tower, self.layer, self.batch_size, self.bar = tower, layer, batch_size or default_batch_size(tower), bar
-        self.length = tower.span(inputs)  # of each pair, the positions that can reach the one that is read
-        self.positions = tower.positions  # the most that the tower can take
-        self.pooled, self.attention = tower.pooled(inputs), None
-        positions = torch.arange(inputs.input_ids.shape[1], device=self.pooled.device)
-        if (inputs.attention_mask[positions <= self.pooled[:, None]] == 0).any():
-            self.attention = inputs.attention_mask  # padding on the right is inert; only holes before it need a mask
-        self.latents, self.features = None, None
-        for rows, longest in self.batches(np.arange(len(inputs))):
-            part = inputs[rows]
-            z = tower.head(tower.crop(part, longest), layer)
-            if self.latents is None:
-                self.latents = z.new_zeros(len(inputs), int(self.length.max()), z.shape[-1])
-                self.features = z.new_zeros(len(inputs), tower.projection.out_features)
-            self.latents[rows, :longest] = z
-            self.features[rows] = self.tail(z, rows)
-
-    def batches(self, pairs: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-        """Rows sorted by length, ``batch_size`` at a time, each with the longest's length: no padding is computed for nothing."""
-        order = np.argsort(self.length[pairs], kind="stable")
-        for i in range(0, len(order), self.batch_size):
-            rows = order[i : i + self.batch_size]
-            yield rows, int(self.length[pairs[rows]].max())
-
-    def tail(self, z: torch.Tensor, pairs) -> torch.Tensor:
-        """Features of states z [R, S, C] that stand for these pairs."""
-        attention = None if self.attention is None else self.attention[pairs]
-        return self.tower.finish(z, self.layer, self.pooled[pairs], self.tower.mask(z.shape[1], attention))
-
-    def narrow(
-        self, pairs: np.ndarray, lam: np.ndarray, target: torch.Tensor, gradient: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """F(λz), [R], for R rows of a pair and a λ; if asked for, also the token sums of z · ∇F(λz), [R, S]."""
-        scores = target.new_zeros(len(pairs))
-        slopes = target.new_zeros(len(pairs), self.latents.shape[1]) if gradient else None
-        for rows, longest in self.batches(pairs):
-            which = torch.as_tensor(pairs[rows], device=target.device)
-            z = self.latents[which, :longest]
-            narrowed = (z * torch.as_tensor(lam[rows]).to(z)[:, None, None]).requires_grad_(gradient)
-            with torch.set_grad_enabled(gradient):
-                f = nnf.cosine_similarity(self.tail(narrowed, which), target[which], dim=-1)
-            scores[rows] = f.detach()
-            if gradient:
-                (slope,) = torch.autograd.grad(f, narrowed, torch.ones_like(f))
-                slopes[rows, :longest] = (z * slope).sum(-1)
-                if self.bar is not None:
-                    self.bar.update(len(rows))
-        return scores, slopes
-
-
-def default_batch_size(tower: Tower) -> int:
-    """How many pair-steps go through a tower at once if nobody says: on a CPU no more than its caches like."""
-    weight = tower.projection.weight
-    return max(16, 10240 // weight.shape[1]) if weight.device.type == "cpu" else 512

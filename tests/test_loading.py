@@ -187,9 +187,19 @@ def test_device_comes_from_the_environment(monkeypatch):
     assert loading.choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.mark.parametrize("dtype", ["float32", torch.int64, None])
+@pytest.mark.parametrize("dtype", ["float33", torch.int64, 32])
 def test_unknown_types_are_refused(folder, dtype):
     fails_with(ValueError, "dtype must be torch.float32, float64, bfloat16 or float16; got", folder, device="cpu", dtype=dtype)
+
+
+def test_the_variable_chooses_the_type_where_no_argument_does(folder, monkeypatch):
+    monkeypatch.setenv("NIBKIT_DTYPE", "float64")
+    assert nk.load_clip(folder, device="cpu").dtype == torch.float64
+    assert nk.load_clip(folder, device="cpu", dtype=torch.float32).dtype == torch.float32
+    monkeypatch.setenv("NIBKIT_DTYPE", "double")
+    fails_with(ValueError, "dtype must be .*; got 'double'", folder, device="cpu")
+    monkeypatch.delenv("NIBKIT_DTYPE")
+    assert nk.load_clip(folder, device="cpu").dtype == torch.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

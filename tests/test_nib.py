@@ -1,5 +1,7 @@
 """The method: Eq. 10 against a plain loop and against captum, and everything that the contract promises about a call."""
 
+import functools
+
 import captum.attr
 import make_frozen
 import numpy as np
@@ -479,3 +481,36 @@ def test_bad_arguments_are_refused_before_any_work(watched, bad, message):
 def test_nib_is_deterministic():
     first, second = (nk.nib(tiny_clip(), tiny_inputs()) for _ in range(2))
     assert all(torch.equal(getattr(first, field), getattr(second, field)) for field in FIELDS)
+
+
+# --- memory and half precision ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
+    """As on a GPU: above 5 rows the memory is out. The result is the same; a single row that does not fit is an error."""
+    clip, inputs, room = tiny_clip(), tiny_inputs((5, 8, 3)), 5
+    want, tried, finish = nk.nib(clip, inputs), [], type(clip.image).finish
+
+    def short_of_memory(tower, z, *rest):
+        tried.append(len(z))
+        if len(z) > room:
+            raise torch.OutOfMemoryError("out of memory")
+        return finish(tower, z, *rest)
+
+    for tower in (clip.image, clip.text):
+        monkeypatch.setattr(tower, "finish", functools.partial(short_of_memory, tower))
+    found = nk.nib(clip, inputs, batch_size=30)
+    assert max(tried) > room and torch.allclose(found.image, want.image, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(found.text, want.text, rtol=1e-5, atol=1e-7)
+    room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        nk.nib(clip, inputs)
+
+
+def test_autocast_around_a_call_changes_digits_only():
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8, 3))
+    want = nk.nib(clip, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = nk.nib(clip, inputs)
+    assert found.image.dtype == torch.float32 and not torch.equal(found.image, want.image)
+    assert torch.corrcoef(torch.stack([found.image.flatten(), want.image.flatten()]))[0, 1] > 0.98

@@ -1,5 +1,6 @@
 """A tower cut at a layer is still the same encoder: ``nibkit/clip.py`` against transformers' own model."""
 
+import contextlib
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from helpers import END, START, VOCABULARY, new_clip, relative, tiny_clip, tiny_inputs
 
 import nibkit as nk
+from nibkit.clip import exact
 
 MODELS = {
     "7×7, 12 + 12 blocks": dict(depth=12, image_size=224, patch=32),
@@ -267,3 +269,32 @@ def test_other_precisions():
     half = new_clip(dtype=torch.bfloat16)
     assert half.encode_text(inputs).dtype == torch.bfloat16
     assert relative(half.encode_text(inputs).float(), tiny_clip().encode_text(inputs)) < 0.05
+
+
+# --- exactness on a GPU -----------------------------------------------------------------------------------------------
+
+
+def settings() -> tuple:
+    """What ``exact`` sets for the time of a call."""
+    return (
+        torch.backends.cudnn.conv.fp32_precision,
+        torch.backends.cuda.matmul.fp32_precision,
+        torch.utils.deterministic.fill_uninitialized_memory,
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("tf32", [False, True])
+def test_exactness_is_for_the_time_of_a_call(monkeypatch, raises, tf32):
+    monkeypatch.setenv("NIBKIT_TF32", str(int(tf32)))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = settings()
+    with contextlib.suppress(KeyError), exact():
+        inside = settings()
+        if raises:
+            raise KeyError
+    assert settings() == before
+    assert inside[2:] == (False, True, False)
+    assert (inside[:2] == ("ieee", "ieee")) != tf32

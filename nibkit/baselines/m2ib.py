@@ -8,13 +8,15 @@ An element's importance is its KL divergence at the end: how far the optimised c
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch.nn import functional as nnf
 
 from ..attribution import Attribution
 from ..clip import Clip, untouched
 from ..inputs import Inputs
-from ..nib import Side, both, default_batch_size
+from ..nib import both
+from ..side import Side, default_batch_size
 
 
 def m2ib(
@@ -83,7 +85,8 @@ def m2ib(
 def optimise(side: Side, target: torch.Tensor, beta: float, num_steps: int, draws: int, lr: float, seed: int) -> torch.Tensor:
     """The divergence of each token, [B, S], after ``num_steps`` of Adam on α, for one encoder against ``target`` [B, D]."""
     values = target.new_zeros(side.latents.shape[:2])
-    for pairs, longest in side.batches(torch.arange(len(target)).numpy()):
+
+    def fit(pairs: np.ndarray, longest: int) -> None:
         z = side.latents[pairs, :longest]
         real = torch.arange(longest, device=z.device) < torch.as_tensor(side.length[pairs], device=z.device)[:, None]
         rows = torch.as_tensor(pairs, device=z.device).repeat_interleave(draws)
@@ -103,6 +106,8 @@ def optimise(side: Side, target: torch.Tensor, beta: float, num_steps: int, draw
                 (alpha.grad,) = torch.autograd.grad((beta * mean - score.mean(1)).sum(), alpha)
             optimizer.step()
         values[pairs, :longest] = kl.detach().sum(-1) * real
+
+    side.in_batches(np.arange(len(target)), fit)
     return values
 
 

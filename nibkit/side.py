@@ -1,0 +1,96 @@
+"""One encoder of a batch of pairs, cut at a layer and narrowed in batches: the machinery under ``nib`` and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn import functional as nnf
+from tqdm.auto import tqdm
+
+from .clip import Tower
+from .inputs import Inputs
+
+
+class Side:
+    """One encoder, cut: the latents z = head(x) of all pairs, their features tail(z), and a way to narrow them."""
+
+    def __init__(self, tower: Tower, inputs: Inputs, layer: int, batch_size: int | None = None, bar: tqdm | None = None):
+        self.tower, self.layer, self.batch_size, self.bar = tower, layer, batch_size or default_batch_size(tower), bar
+        self.length = tower.span(inputs)  # of each pair, the positions that can reach the one that is read
+        self.positions = tower.positions  # the most that the tower can take
+        self.pooled, self.attention = tower.pooled(inputs), None
+        positions = torch.arange(inputs.input_ids.shape[1], device=self.pooled.device)
+        if (inputs.attention_mask[positions <= self.pooled[:, None]] == 0).any():
+            self.attention = inputs.attention_mask  # padding on the right is inert; only holes before it need a mask
+        weight = tower.projection.weight
+        self.latents = weight.new_zeros(len(inputs), int(self.length.max()), weight.shape[1])
+        self.features = weight.new_zeros(len(inputs), weight.shape[0])
+
+        def open_up(rows: np.ndarray, longest: int) -> None:
+            z = tower.head(tower.crop(inputs[rows], longest), layer).to(weight.dtype)
+            self.latents[rows, :longest] = z
+            self.features[rows] = self.tail(z, rows).to(weight.dtype)
+
+        self.in_batches(np.arange(len(inputs)), open_up)
+
+    def in_batches(self, pairs: np.ndarray, work: Callable[[np.ndarray, int], None]) -> None:
+        """``work(rows, longest)`` for all rows, each a row of ``pairs``, ``batch_size`` at a time and at most.
+
+        Rows are sorted by their pair's length, so that no padding is computed for nothing. Where the memory of a GPU does not do,
+        from there on half as many go at once.
+        """
+        left = np.argsort(self.length[pairs], kind="stable")
+        while len(left):
+            rows = left[: self.batch_size]
+            try:
+                work(rows, int(self.length[pairs[rows]].max()))
+            except torch.OutOfMemoryError:
+                if len(rows) == 1:
+                    raise
+                self.batch_size = (len(rows) + 1) // 2
+                continue
+            left = left[len(rows) :]
+
+    def tail(self, z: torch.Tensor, pairs) -> torch.Tensor:
+        """Features of states z [R, S, C] that stand for these pairs."""
+        attention = None if self.attention is None else self.attention[pairs]
+        return self.tower.finish(z, self.layer, self.pooled[pairs], self.tower.mask(z.shape[1], attention))
+
+    def narrow(
+        self, pairs: np.ndarray, lam: np.ndarray, target: torch.Tensor, gradient: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """F(λz), [R], for R rows of a pair and a λ; if asked for, also the token sums of z · ∇F(λz), [R, S]."""
+        scores = target.new_zeros(len(pairs))
+        slopes = target.new_zeros(len(pairs), self.latents.shape[1]) if gradient else None
+
+        def evaluate(rows: np.ndarray, longest: int) -> None:
+            which = torch.as_tensor(pairs[rows], device=target.device)
+            z = self.latents[which, :longest]
+            narrowed = (z * torch.as_tensor(lam[rows]).to(z)[:, None, None]).requires_grad_(gradient)
+            with torch.set_grad_enabled(gradient):
+                f = nnf.cosine_similarity(self.tail(narrowed, which).to(target), target[which], dim=-1)
+            scores[rows] = f.detach()
+            if gradient:
+                (slope,) = torch.autograd.grad(f, narrowed, torch.ones_like(f))
+                slopes[rows, :longest] = (z * slope).sum(-1)
+                if self.bar is not None:
+                    self.bar.update(len(rows))
+
+        self.in_batches(pairs, evaluate)
+        return scores, slopes
+
+
+def default_batch_size(tower: Tower) -> int:
+    """How many pair-steps go through a tower at once if nobody says.
+
+    On a CPU no more than its caches like; on a GPU what half of its free memory holds, if a token leaves about 24 vectors in each
+    block for the gradient.
+    """
+    weight = tower.projection.weight
+    if weight.device.type != "cuda":
+        return max(16, 10240 // weight.shape[1])
+    free, _ = torch.cuda.mem_get_info(weight.device)
+    row = 24 * tower.depth * tower.positions * weight.shape[1] * weight.element_size()
+    return int(min(max(free // 2 // row, 1), 8192))
