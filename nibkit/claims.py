@@ -73,7 +73,7 @@ def claim(id: str, lhs, rhs, op: str = "==", tol: float | None = None) -> None:
             f"{left.size} compared): {row['claim']}"
         )
     within = f" within {stated:g}" if stated else ""
-    print(f"✓ {id} {row['verdict']}: {row['claim']} ({_SIGNS[op]}{within})")
+    print(f"✓ {id}: {row['claim']} ({_SIGNS[op]}{within}) → {row['verdict']}")
 
 
 def ledger_markdown() -> str:

@@ -66,7 +66,7 @@ FAILS = [
 def test_what_holds_prints_one_line(capsys, id, lhs, rhs, op):
     assert nk.claim(id, lhs, rhs, op) is None
     out = capsys.readouterr().out
-    assert out.startswith(f"✓ {id} ") and out.count("\n") == 1 and out.endswith("\n")
+    assert out.startswith(f"✓ {id}: ") and out.count("\n") == 1 and out.endswith("\n")
 
 
 @pytest.mark.parametrize("id, lhs, rhs, op", FAILS)
@@ -91,13 +91,13 @@ def test_the_line_is_the_same_for_other_digits(capsys):
     nk.claim("EQ", 0.1234567, 0.1234568)
     nk.claim("EQ", [0.1234, 9.0], [0.1235, 9.0])
     first, second = capsys.readouterr().out.splitlines()
-    assert first == second == "✓ EQ holds: Two sides, equal (= within 0.001)"
+    assert first == second == "✓ EQ: Two sides, equal (= within 0.001) → holds"
 
 
 @pytest.mark.parametrize("op, sign", [("==", "="), ("<=", "≤"), (">=", "≥")])
 def test_the_line_says_what_was_compared(capsys, op, sign):
     nk.claim("EX", 2, 2, op)
-    assert capsys.readouterr().out == f"✓ EX holds if nothing rounds: Exactly equal ({sign})\n"
+    assert capsys.readouterr().out == f"✓ EX: Exactly equal ({sign}) → holds if nothing rounds\n"
 
 
 def test_unknown_ids_are_refused():
