@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as nnf
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 from .inputs import PICTURE, Inputs, as_list, check_captions, read_tokens, to_rgb, tokenize
 
@@ -80,11 +81,17 @@ class Tower(nn.Module):
         """``tail`` with the positions and the mask at hand.
 
         The last block is computed for the position that is read alone (``last_block``), so its own ``forward`` and hooks on it
-        are passed by. Whoever needs its attention weights calls the model's blocks.
+        are passed by. A block of another kind than transformers' CLIPEncoderLayer is called as it is.
         """
         for block in self.blocks[layer:-1]:
             z = block(z, mask)
-        z = last_block(self.blocks[-1], z, pooled, mask) if layer < self.depth else at(z, pooled)
+        last = self.blocks[-1]
+        if layer == self.depth:
+            z = at(z, pooled)
+        elif isinstance(last, CLIPEncoderLayer):
+            z = last_block(last, z, pooled, mask)
+        else:  # somebody's own block, whose inside is not known
+            z = at(last(z, mask), pooled)
         return self.projection(self.norm(z))
 
 

@@ -298,3 +298,24 @@ def test_exactness_is_for_the_time_of_a_call(monkeypatch, raises, tf32):
     assert settings() == before
     assert inside[2:] == (False, True, False)
     assert (inside[:2] == ("ieee", "ieee")) != tf32
+
+
+class Opaque(torch.nn.Module):
+    """A block whose inside nobody sees."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.call = [inner]
+
+    def forward(self, z, mask):
+        return self.call[0](z, mask)
+
+
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_a_last_block_of_another_kind_is_called_whole(side):
+    clip, other, inputs = tiny_clip(), new_clip(), tiny_inputs((5, 8, 3))
+    tower = getattr(other, side)
+    tower.blocks[-1] = Opaque(tower.blocks[-1])
+    same, changed = (getattr(c, f"encode_{side}")(inputs) for c in (clip, other))
+    assert relative(same, changed) < 1e-5
+    assert torch.allclose(nk.nib(clip, inputs).image, nk.nib(other, inputs).image, atol=1e-6)
