@@ -1,0 +1,155 @@
+"""``python -m nibkit.benchmark``: the summary on stdout, all else on stderr, and a status that says what happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import nibkit as nk
+from nibkit import benchmark
+from nibkit.storage import read_results
+
+ROOT = Path(__file__).parents[1]
+QUICK = ["--n", 4, "--methods", "nib:num_steps=1", "m2ib:num_steps=1,draws=1", "--batch-size", 2, "--against", "nib:num_steps=1"]
+
+
+@pytest.fixture(autouse=True)
+def tidy(monkeypatch, tmp_path):
+    """The CPU; a folder of its own; warnings as in a fresh process."""
+    monkeypatch.setenv("NIBKIT_DEVICE", "cpu")
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        yield
+
+
+def run(*arguments) -> int:
+    return benchmark.main([str(argument) for argument in arguments])
+
+
+def test_as_a_command_of_its_own(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "nibkit.benchmark", *map(str, QUICK), "--out", tmp_path / "r.sqlite", "--device", "cpu"],
+        cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    assert done.returncode == 0 and "8/8" in done.stderr and "arning" not in done.stderr
+    assert done.stdout.startswith("| method | image\\_drop ↓ |") and f"8 rows in {tmp_path / 'r.sqlite'}" in done.stderr
+    assert len(read_results(tmp_path / "r.sqlite")) == 8
+
+
+def test_summaries_and_figure_of_a_file_that_is_there(capfd):
+    assert run(*QUICK, "--out", "r.sqlite", "--summary", "csv", "--figure", "s.png") == 0
+    csv, err = capfd.readouterr()
+    assert csv.startswith("metric,method,binary,n,mean") and "figure: s.png" in err
+    with Image.open("s.png") as figure:
+        assert figure.format == "PNG" and figure.size[0] > 800
+    before = Path("r.sqlite").read_bytes()
+    assert run("--read", "--out", "r.sqlite", "--summary", "csv", "--against", "nib:num_steps=1") == 0
+    assert capfd.readouterr().out == csv and Path("r.sqlite").read_bytes() == before
+    assert run("--read", "--out", "r.sqlite", "--summary", "latex") == 0
+    assert capfd.readouterr().out.startswith(r"\begin{tabular}")
+
+
+def test_options_reach_where_they_belong(monkeypatch, capfd):
+    given = {}
+    monkeypatch.setattr(benchmark, "evaluate", lambda *args, **how: given.update(args=args, **how) or sys.exit(0))
+    with pytest.raises(SystemExit):
+        run("--n", 9, "--limit", 3, "--seed", 4, "--protocol", "eos", "--timing", 2, "--out", "r.sqlite", "--batch-size", 5,
+            "--methods", "nib", "nib:layer=(6,9),rule=gauss", "--data-options", "captions=some", "objects=(2,3)")  # fmt: skip
+    clip, pairs, methods, out = given.pop("args")
+    assert clip.name == "shapes" and len(pairs) == 3 and out == Path("r.sqlite")
+    scenes = nk.shapes.sample(3, 4, "some", objects=(2, 3))
+    assert [pair.caption for pair in pairs] == [scene.caption for scene in scenes]
+    assert methods == {"nib": ("nib", {}), "nib:layer=(6,9),rule=gauss": ("nib", {"layer": (6, 9), "rule": "gauss"})}
+    assert given == dict(batch_size=5, protocol="eos", seed=4, timing=2, retry_skipped=False, engine=None)
+
+
+def test_a_folder_with_damaged_pictures(capfd):
+    pictures = Path("pictures")
+    pictures.mkdir()
+    for i, scene in enumerate(nk.shapes.sample(3, seed=1)):
+        scene.image.save(pictures / f"{i}.png")
+        (pictures / f"{i}.txt").write_text(scene.caption)
+    data = (pictures / "1.png").read_bytes()
+    (pictures / "1.png").write_bytes(data[: len(data) // 2])
+    how = ["--data", "folder", "--path", pictures, "--methods", "nib", "--batch-size", 2]
+    assert run(*how) == 0
+    out, err = capfd.readouterr()
+    assert "n = 2 pairs" in out and err.count("1.png") >= 1
+    assert run(*how, "--data-options", "check=False") == 0  # then the damage is met later
+    out, err = capfd.readouterr()
+    assert "n = 2 pairs" in out and "skipped: 1.png: " in err
+
+
+def test_nothing_that_can_be_explained_is_status_1(capfd):
+    Path("a.txt").write_text("a ring")
+    Path("a.png").write_bytes(b"no picture")
+    assert run("--data", "folder", "--path", ".", "--methods", "nib", "--data-options", "check=False") == 1
+    assert capfd.readouterr().err.endswith("no pair could be explained\n")
+
+
+def test_ctrl_c_is_status_130_and_the_same_command_goes_on(monkeypatch, capfd):
+    calls = []
+
+    def stopped(clip, inputs):
+        calls.append(len(inputs))
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return nk.nib(clip, inputs, num_steps=1)
+
+    monkeypatch.setitem(nk.METHODS, "stopped", stopped)
+    command = ["--n", 6, "--methods", "stopped", "--batch-size", 2, "--out", "r.sqlite"]
+    assert run(*command) == 130
+    out, err = capfd.readouterr()
+    assert out == "" and err.splitlines()[-1] == "stopped; 2 results are kept in r.sqlite: repeat the call to go on"
+    assert run(*command) == 0
+    assert calls == [1, 2, 2, 2, 1, 2, 2, 2] and len(read_results("r.sqlite")) == 6  # each time first the warm-up
+
+
+BAD = {
+    "method": (["--methods", "lime"], "unknown method 'lime': the methods are nib"),
+    "method's option": (["--methods", "nib:steps=3"], "method 'nib:steps=3' can't be called with these options"),
+    "option without value": (["--methods", "nib:steps"], "'steps' is no option: write name=value"),
+    "method twice": (["--methods", "nib", "nib"], "--methods names one twice"),
+    "batch size": (["--batch-size", "0"], "batch_size must be a whole number"),
+    "no path": (["--data", "folder"], "--data folder needs --path"),
+    "no folder": (["--data", "folder", "--path", "nowhere"], "there is no folder 'nowhere'"),
+    "no scenes": (["--n", "0"], "there are no pairs to explain"),
+    "data option": (["--data-options", "size"], "'size' is no option: write name=value"),
+    "out is a folder": (["--out", "."], "out='.' is a folder"),
+    "out is something else": (["--out", __file__], "is a file of another kind"),
+    "no folder for out": (["--out", "nowhere/r.sqlite"], "there is no folder 'nowhere' for out"),
+    "figure": (["--figure", "s.xyz"], "--figure s.xyz is no file name of a figure"),
+    "no folder for the figure": (["--figure", "nowhere/s.png"], "there is no folder 'nowhere' for --figure"),
+    "nothing to read": (["--read"], "--read needs --out"),
+    "no file to read": (["--read", "--out", "r.sqlite"], "there is no file 'r.sqlite'"),
+    "clip": (["--clip", "."], "holds no CLIP"),
+    "device": (["--device", "tpu"], "unknown device 'tpu'"),
+}
+
+
+@pytest.mark.parametrize("arguments, message", BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capfd, arguments, message):
+    assert run(*arguments) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("error: ") and message in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["--data", "mnist"], ["--summary", "html"], ["--protocol", "mine"], ["--n", "many"]])
+def test_misuse_shows_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(*arguments)
+    assert stopped.value.code == 2 and capsys.readouterr().err.startswith("usage: python -m nibkit.benchmark")
+
+
+def test_help_tells_the_statuses(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("--help")
+    out = capsys.readouterr().out
+    assert stopped.value.code == 0 and "130 stopped by Ctrl-C" in out and all(name in out for name in benchmark.DATA)
