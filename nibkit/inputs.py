@@ -108,7 +108,7 @@ def to_rgb(image, name: str = "image") -> Image.Image:
     try:
         image.load()  # PIL opens lazily: damage shows only now
         image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, ZeroDivisionError) as error:  # the last: a fraction of damaged EXIF
         raise ValueError(f"{name} can't be read ({error}): the file is damaged, save it again") from error
     if image.mode.startswith(("I", "F")):
         image = _from_array(np.asarray(image), name)

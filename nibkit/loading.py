@@ -90,7 +90,7 @@ def choose_device(device=None) -> torch.device:
 
 
 def choose_dtype(dtype: torch.dtype | None = None) -> torch.dtype:
-    """The dtype that is meant: the argument, else the name in NIBKIT_DTYPE, else float32. ValueError if it is none of the four."""
+    """The dtype that is meant: the argument, else the name in NIBKIT_DTYPE, else float32. ValueError if none of the four."""
     wanted = dtype if dtype is not None else os.environ.get("NIBKIT_DTYPE") or "float32"
     known = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.float64, torch.bfloat16, torch.float16)}
     chosen = wanted if isinstance(wanted, torch.dtype) else known.get(str(wanted))

@@ -1,0 +1,296 @@
+"""``data/paper``: every number of the paper's Tables 2 to 8, and no other; what it says of Table 1 stands in the text."""
+
+import csv
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nibkit import paper
+from nibkit.claims import data_dir
+
+ROWS = {1: 42, 2: 120, 3: 48, 4: 36, 5: 216, 6: 48, 7: 72, 8: 16}
+FOUR = ["image_drop", "image_increase", "text_drop", "text_increase"]
+SETS = ["Conceptual Captions", "ImageNet", "Flickr8k"]
+METHODS = ["m2ib", "rise", "gradcam", "chefer", "saliency", "mfaba", "fastig", "nib"]
+LOWER = {"image_drop", "text_drop", "forward", "backward"}
+
+
+def raw(number: int) -> list[dict[str, str]]:
+    """The file as it is, as text."""
+    with (data_dir() / f"paper/table_{number}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def value(table: pd.DataFrame, **where) -> float:
+    for column, wanted in where.items():
+        table = table[table[column] == wanted]
+    assert len(table) == 1
+    return float(table["value"].iloc[0])
+
+
+# --- the files alone --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", ROWS)
+def test_every_row_is_there_once(number):
+    table = paper.table(number)
+    assert len(table) == ROWS[number] and (table["table"] == number).all()
+    keys = ["method", "property"] if number == 1 else ["dataset", "method", "num_steps", "layer", "beta", "metric"]
+    assert not table.duplicated(keys).any()
+
+
+@pytest.mark.parametrize("number", range(2, 9))
+def test_values_are_as_printed_and_in_range(number):
+    table = paper.table(number)
+    assert [float(row["value"]) for row in raw(number)] == table["value"].tolist()
+    assert set(table["method"]) <= set(METHODS) and set(table["dataset"]) == ({""} if number == 8 else set(SETS))
+    kinds = {2: {*FOUR, "fps"}, 8: {"forward", "backward"}}.get(number, set(FOUR))
+    assert set(table["metric"]) == kinds
+    assert table["value"].between(0, 100).where(~table["metric"].isin(["forward"]), True).all()
+    assert (
+        not table["value"].isna().any()
+        and (table["value"] % 1 == 0).where(table["metric"].isin(["forward", "backward"]), True).all()
+    )
+
+
+@pytest.mark.parametrize(
+    "number, column, values",
+    [
+        (2, "method", METHODS),
+        (3, "num_steps", [5, 10, 15, 20]),
+        (4, "layer", [3, 6, 9]),
+        (5, "beta", [k / 100 for k in range(1, 10)] + [k / 10 for k in range(1, 10)]),
+        (6, "num_steps", [3, 8, 13, 18]),
+        (7, "layer", [2, 4, 5, 6, 7, 8]),
+    ],
+)
+def test_what_is_varied_is_complete(number, column, values):
+    table = paper.table(number)
+    assert list(dict.fromkeys(table[column])) == values
+    assert (table.groupby(["dataset", column]).size() == (5 if number == 2 else 4)).all()
+    fixed = {3: ("layer", 9), 4: ("num_steps", 10), 6: ("layer", 9), 7: ("num_steps", 10)}
+    if number in fixed:
+        name, only = fixed[number]
+        assert (table[name] == only).all()
+
+
+def test_the_tables_can_be_stacked():
+    together = pd.concat([paper.table(number) for number in range(2, 9)])
+    assert len(together) == sum(ROWS.values()) - ROWS[1]
+    types = {"num_steps": "Int64", "layer": "Int64", "beta": "float64", "value": "float64"}
+    assert {name: str(together[name].dtype) for name in types} == types
+
+
+def test_table_1_says_only_what_is_said():
+    table = paper.table(1)
+    assert set(table["holds"]) == {"yes", "no", ""} and (table["holds"] != "").sum() == 9
+    told = table["holds"] != ""
+    for column in ("basis", "section", "words"):
+        assert ((table[column] != "") == told).all()
+    assert set(table.loc[told, "basis"]) == {"said", "follows"}
+
+
+@pytest.mark.parametrize("number", [0, 9, -1, 2.0, "2", True, None])
+def test_there_is_no_other_table(number):
+    with pytest.raises(ValueError, match="the paper has tables 1 … 8; got"):
+        paper.table(number)
+
+
+def test_a_missing_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIBKIT_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="there is no .*table_3.csv"):
+        paper.table(3)
+
+
+# --- the oddities that data/paper/README.md lists -----------------------------------------------------------------------
+
+
+def test_m2ib_twice():
+    two, five = paper.table(2), paper.table(5)
+    differ = {}
+    for dataset in SETS:
+        for metric in FOUR:
+            pair = (
+                value(two, dataset=dataset, method="m2ib", metric=metric),
+                value(five, dataset=dataset, beta=0.1, metric=metric),
+            )
+            if pair[0] != pair[1]:
+                differ[dataset, metric] = pair
+    lines = re.findall(
+        r"^ +\| (.+?) \| (\w+) \| ([\d.]+) \| ([\d.]+) \|$", (data_dir() / "paper/README.md").read_text("utf-8"), re.M
+    )
+    assert differ == {(dataset, metric): (float(a), float(b)) for dataset, metric, a, b in lines} and len(differ) == 7
+
+
+def test_nibs_overlaps_agree():
+    two, three, four, seven = (paper.table(number) for number in (2, 3, 4, 7))
+    for dataset in SETS:
+        for metric in FOUR:
+            where = dict(dataset=dataset, metric=metric)
+            assert value(two, method="nib", **where) == value(three, num_steps=10, **where) == value(four, layer=9, **where)
+            assert value(four, layer=6, **where) == value(seven, layer=6, **where)
+
+
+def test_increases_are_shares_of_2000_and_1000_pairs():
+    together = pd.concat([paper.table(number) for number in range(2, 8)])
+    increases = together[together["metric"].str.endswith("increase")]
+    for dataset, pairs in zip(SETS, (2000, 1000, 1000)):
+        hits = increases.loc[increases["dataset"] == dataset, "value"] * pairs / 100
+        assert np.allclose(hits, hits.round(), atol=1e-6)
+        half = hits / 2
+        assert not np.allclose(half, half.round(), atol=1e-6), "half as many pairs would not do"
+
+
+def test_passes():
+    table = paper.table(8)
+    none = set(table.loc[(table["metric"] == "backward") & (table["value"] == 0), "method"])
+    assert none == {"rise", "chefer", "saliency", "fastig"}
+    assert [value(table, method=m, metric=k) for m in ("nib", "m2ib") for k in ("forward", "backward")] == [12, 10, 22, 20]
+
+
+def test_text_against_table():
+    two, three, four = (paper.table(number) for number in (2, 3, 4))
+    best = lambda dataset, metric: (  # noqa: E731
+        two[(two["dataset"] == dataset) & (two["metric"] == metric)]
+        .sort_values("value")["method"]
+        .iloc[0 if metric in LOWER else -1]
+    )
+    assert best("ImageNet", "image_increase") == "rise"
+    assert [best(dataset, "fps") for dataset in SETS] == ["nib", "chefer", "chefer"]
+    assert best("Conceptual Captions", "text_increase") == "chefer"
+    steps = lambda n, dataset, metric: value(three, dataset=dataset, metric=metric, num_steps=n)  # noqa: E731
+    assert (steps(5, SETS[0], "text_drop"), steps(20, SETS[0], "text_drop")) == (0.2056, 0.4701)
+    assert all(steps(5, dataset, "text_drop") < steps(10, dataset, "text_drop") for dataset in SETS)
+    assert steps(15, "Flickr8k", "image_drop") < steps(10, "Flickr8k", "image_drop")
+    for dataset in SETS:
+        drops = [value(four, dataset=dataset, metric="image_drop", layer=layer) for layer in (3, 6, 9)]
+        assert max(drops) == drops[2]
+
+
+# --- against the paper's text -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def text(fixture_dir) -> list[str]:
+    """The paper as lines of text, where it is at hand."""
+    file = fixture_dir.parent / "paper.txt"
+    if not file.is_file():
+        pytest.skip("the paper's text is not here")
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+PRINTED = {
+    **{"M2IB": "m2ib", "RISE": "rise", "Grad-CAM": "gradcam", "SM": "saliency", "MFABA": "mfaba", "FastIG": "fastig"},
+    **{"Chefer et al. (2021)": "chefer", "Chefer et al.": "chefer", "NIB (Ours)": "nib", "NIB": "nib", "Imagenet": "ImageNet"},
+    **{
+        "Img Conf Drop": "image_drop",
+        "Img Conf Incr": "image_increase",
+        "Text Conf Drop": "text_drop",
+        "Text Conf Incr": "text_increase",
+    },
+    **{"FPS": "fps", "Forward": "forward", "Backward": "backward", "target_layer": "layer"},
+}
+
+
+def cells(line: str) -> list[str]:
+    return [PRINTED.get(cell.strip(), cell.strip()) for cell in line.split("|")]
+
+
+def printed_tables(text: list[str]) -> dict[int, dict[frozenset, str]]:
+    """{table: {key: number as printed}}; a key is a set of (column, value), so that it does not matter what is a row."""
+    found: dict[int, dict[frozenset, str]] = {}
+    header, dataset, number = [], "", 0
+    order = iter([1, 2, 3, 4, 5, 6, 7, 8])
+    for line in text:
+        row = cells(line)
+        if "|" not in line or line.startswith("---"):
+            continue
+        if row[0] in ("Dataset", "dataset", "Method"):
+            header, number, dataset = row, next(order), ""
+            found[number] = {}
+        elif number in (0, 1) or not any(re.fullmatch(r"[\d.]+", cell) for cell in row):
+            continue  # a formula's number, a row of lost ticks or headings
+        elif number == 5:
+            beta, *values = [cell for cell in row if cell]
+            columns = [(dataset, metric) for dataset in SETS for metric in FOUR]
+            assert len(values) == len(columns)
+            for (of, metric), printed in zip(columns, values):
+                found[5][frozenset({("dataset", of), ("method", "m2ib"), ("beta", beta), ("metric", metric)})] = printed
+        elif number == 8:
+            for metric, printed in zip(header[1:3], row[1:3]):
+                found[8][frozenset({("method", row[0]), ("metric", metric)})] = printed
+        else:
+            if row[0] in SETS:
+                dataset, *row = row
+            columns = [column for column in header[1:] if column]
+            named = dict(zip(columns, row))
+            key = {("dataset", dataset)}
+            if number == 2:
+                key.add(("metric", named.pop("Method")))
+                new = {frozenset(key | {("method", method)}): printed for method, printed in named.items()}
+            else:
+                key |= {("method", "nib")} | {(column, named.pop(column)) for column in ("num_steps", "layer") if column in named}
+                new = {frozenset(key | {("metric", metric)}): printed for metric, printed in named.items()}
+            assert not new.keys() & found[number].keys()
+            found[number] |= new
+    return found
+
+
+@pytest.mark.parametrize("number", range(2, 9))
+def test_every_number_is_the_papers_and_every_number_of_the_paper_is_here(text, number):
+    ours = {}
+    for row in raw(number):
+        kept = {column: cell for column, cell in row.items() if cell and column not in ("table", "value")}
+        if number == 3:
+            assert kept.pop("layer") == "9"
+        if number == 4:
+            assert kept.pop("num_steps") == "10"
+        ours[frozenset(kept.items())] = row["value"]
+    printed = printed_tables(text)[number]
+    assert len(printed) == ROWS[number] and ours == printed
+
+
+def test_no_number_of_a_table_is_left_over(text):
+    """All figures in lines with bars, but the numbers of equations, are figures or settings of the tables."""
+    lines = [line for line in text if "|" in line and not re.fullmatch(r"\(\d+\) \|[\s|]*", line.strip())]
+    figures = sorted(cell.strip() for line in lines for cell in line.split("|") if re.fullmatch(r"[\d.]+", cell.strip()))
+    values = [row["value"] for number in range(2, 9) for row in raw(number)]
+    once = {3: ["num_steps"], 4: ["layer"], 5: ["beta"], 6: ["num_steps", "layer"], 7: ["num_steps", "layer"]}
+    settings = [
+        cell
+        for number, columns in once.items()
+        for column in columns
+        for cell, *_ in {
+            (row[column], row["num_steps"], row["layer"], row["beta"], row["dataset"] * (number != 5)) for row in raw(number)
+        }
+    ]
+    assert figures == sorted(values + settings)
+
+
+def test_what_the_text_fixes(text):
+    whole = " ".join(text)
+    assert "Target Layer Number fixed at 9" in whole and "with num_steps fixed at 10" in whole
+    five = paper.table(5)
+    for metric, low, high in zip(FOUR, (0.8738, 38.65, 0.9779, 44), (2.9715, 23.25, 2.9947, 22.15)):
+        here = [value(five, dataset=SETS[0], beta=beta, metric=metric) for beta in (0.01, 0.9)]
+        assert here == [low, high] and f"from {low} to {high}" in whole
+
+
+def test_table_1_stands_in_the_text(text):
+    header = next(i for i, line in enumerate(text) if line.startswith("Method | No Extra Example"))
+    columns = [cell.strip().lower().replace(" ", "_") for cell in text[header].split("|")][1:7]
+    methods = [line.split("|")[0].strip() for line in text[header + 2 : header + 9]]
+    ids = [name.removesuffix(" (Ours)").removesuffix(" et al.").lower() for name in methods]
+    table = paper.table(1)
+    assert list(dict.fromkeys(table["property"])) == columns and list(dict.fromkeys(table["method"])) == ids
+    starts = {"1": ("1 Introduction", "2 Related Work"), "2.3": ("2.3 Interpretability", "3 Preliminary")}
+    for row in table[table["holds"] != ""].itertuples():
+        begin, end = (next(i for i, line in enumerate(text) if line.startswith(mark)) for mark in starts[row.section])
+        section = " ".join(text[begin:end])
+        assert row.words in section, row
+        name = methods[ids.index(row.method)].removesuffix(" (Ours)")
+        name = {"NIB": "Narrowing Information Bottleneck"}.get(name, name)
+        near = section[max(0, section.index(row.words) - 700) : section.index(row.words)]
+        assert name in near, "the words are about another method"
