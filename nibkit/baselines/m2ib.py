@@ -15,8 +15,8 @@ from torch.nn import functional as nnf
 from ..attribution import Attribution
 from ..clip import Clip, untouched
 from ..inputs import Inputs
-from ..nib import both
 from ..side import Side, default_batch_size
+from .common import attribution, check_blocks, check_options
 
 
 def m2ib(
@@ -47,39 +47,19 @@ def m2ib(
     Raises:
         ValueError: an option out of range, before any work is done.
     """
-    cuts = []
-    for tower, behind in zip((clip.image, clip.text), both(layer)):
-        behind = tower.check_layer(behind)
-        if behind >= tower.depth:
-            raise ValueError(f"layer must be within 0 … {tower.depth - 1} for M2IB, the block behind which it lies; got {behind}")
-        cuts.append(behind + 1)
-    for name, value in (("num_steps", num_steps), ("draws", draws), *([("batch_size", batch_size)] if batch_size else [])):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}")
+    check_options(variant, batch_size, seed, num_steps=num_steps, draws=draws)
+    layers = check_blocks(clip, layer, "M2IB, the block behind which it lies")
     if not beta >= 0 or not lr > 0:
         raise ValueError(f"beta must be 0 or more and lr above 0; got beta={beta!r}, lr={lr!r}")
-    if variant not in ("paper", "original"):
-        raise ValueError(f'variant must be "paper" or "original"; got {variant!r}')
     inputs = clip.check(inputs)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        image, text = (
-            Side(tower, inputs, cut, max(1, (batch_size or default_batch_size(tower)) // draws))
-            for tower, cut in zip((clip.image, clip.text), cuts)
-        )
+        sides = image, text = [
+            Side(tower, inputs, block + 1, max(1, (batch_size or default_batch_size(tower)) // draws))
+            for tower, block in zip((clip.image, clip.text), layers)
+        ]
         how = dict(beta=beta, num_steps=num_steps, draws=draws, lr=lr, seed=seed)
-        image_values = optimise(image, text.features, **how)
-        text_values = optimise(text, image.features, **how)
-        similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
-    return Attribution(
-        image=image_values[:, 1:].unflatten(1, (clip.image.grid, clip.image.grid)),
-        text=nnf.pad(text_values, (0, inputs.input_ids.shape[1] - text_values.shape[1])),
-        tokens=clip.tokens(inputs),
-        similarity=similarity,
-        class_token=image_values[:, 0],
-        words=inputs.words,
-        method="m2ib",
-        options={"layer": tuple(cut - 1 for cut in cuts), **how, "variant": variant},
-    )
+        values = optimise(image, text.features, **how), optimise(text, image.features, **how)
+        return attribution(clip, inputs, sides, *values, "m2ib", {"layer": layers, **how, "variant": variant})
 
 
 def optimise(side: Side, target: torch.Tensor, beta: float, num_steps: int, draws: int, lr: float, seed: int) -> torch.Tensor:

@@ -1,0 +1,626 @@
+"""The baselines: each against its formula written a second time, the identities between them, the contract's promises."""
+
+import copy
+import functools
+
+import numpy as np
+import pytest
+import torch
+from helpers import END, START, new_clip, relative, same, state, tiny_clip, tiny_inputs
+from skimage.transform import resize
+
+import nibkit as nk
+from nibkit import baselines
+from nibkit.baselines.attention import attend
+from nibkit.baselines.rise import Masks
+from nibkit.costs import count_passes
+
+LENGTHS = (5, 8, 3, 8)
+DISTRACTORS = tiny_inputs((6, 4), seed=310)  # with these, most of the pairs below have their own caption and picture first
+ORIGINAL = dict(variant="original")
+FLIP = dict(ORIGINAL, distractors=DISTRACTORS, num_steps=6)
+QUICK = dict(num_masks=20, num_text_masks=15)
+CALLS = {
+    "chefer": ("chefer", {}),
+    "chefer, original": ("chefer", ORIGINAL),
+    "saliency": ("saliency", {}),
+    "saliency, original": ("saliency", ORIGINAL),
+    "fastig": ("fastig", {}),
+    "fastig, original": ("fastig", ORIGINAL),
+    "gradcam": ("gradcam", dict(layer=2)),  # the default would leave one block behind, where A · g is 0 but for rounding
+    "gradcam, original": ("gradcam", dict(ORIGINAL, layer=2)),
+    "mfaba": ("mfaba", {}),
+    "mfaba, sharp": ("mfaba", dict(FLIP, attack="sharp")),
+    "mfaba, smooth": ("mfaba", dict(FLIP, attack="smooth", step_size=0.05)),
+    "rise": ("rise", QUICK),
+    "rise, original": ("rise", QUICK | ORIGINAL),
+}
+PIXELS = {"saliency, original", "fastig, original", "mfaba, sharp", "mfaba, smooth", "rise", "rise, original"}
+FIELDS = ("image", "text", "similarity", "class_token", "pixels")
+every_call = pytest.mark.parametrize("call", CALLS)
+
+
+def explain(call: str, clip, inputs, **more):
+    name, options = CALLS[call]
+    return getattr(baselines, name)(clip, inputs, **options | more)
+
+
+def assert_close(ours, other, tolerance: float = 1e-5) -> None:
+    """Every field, relative to its largest value."""
+    for field in FIELDS:
+        a, b = getattr(ours, field), getattr(other, field)
+        assert (a is None) == (b is None), field
+        if a is not None:
+            assert a.shape == b.shape and bool((a - b).abs().max() <= tolerance * b.abs().max()), field
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.cosine_similarity(a, b, dim=-1)
+
+
+def picture_score(clip, inputs):
+    """F as a function of pixels, by transformers' own forward pass."""
+    target = clip.encode_text(inputs)
+    return lambda pixels: cosine(clip.model.get_image_features(pixels).pooler_output, target)
+
+
+def text_score(clip, inputs):
+    """F as a function of each token's row of the embedding table, for captions without padding."""
+    target = clip.encode_image(inputs)
+
+    def score(rows: torch.Tensor) -> torch.Tensor:
+        table = clip.model.text_model.embeddings.token_embedding
+        hook = table.register_forward_hook(lambda *_: rows)
+        try:
+            return cosine(clip.model.get_text_features(inputs.input_ids).pooler_output, target)
+        finally:
+            hook.remove()
+
+    return score, clip.model.text_model.embeddings.token_embedding(inputs.input_ids)
+
+
+def gradient(score, x: torch.Tensor) -> torch.Tensor:
+    x = x.detach().clone().requires_grad_()
+    return torch.autograd.grad(score(x).sum(), x)[0]
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+def eager_attentions(clip, inputs):
+    """(A, ∇A) of each block, [B, heads, S, S], and where it is read, for both encoders: by transformers alone."""
+    found = []
+    for name, target in (("image", clip.encode_text(inputs)), ("text", clip.encode_image(inputs))):
+        if name == "image":
+            pixels = inputs.pixel_values.clone().requires_grad_()
+            out, read = clip.model.get_image_features(pixels, output_attentions=True), torch.zeros(len(inputs), dtype=torch.long)
+        else:
+            hook = clip.model.text_model.embeddings.register_forward_hook(lambda m, i, o: o.requires_grad_())
+            out = clip.model.get_text_features(inputs.input_ids, inputs.attention_mask, output_attentions=True)
+            hook.remove()
+            read = inputs.input_ids.argmax(-1)
+        slopes = torch.autograd.grad(cosine(out.pooler_output, target).sum(), out.attentions)
+        found.append(([(a.detach(), g) for a, g in zip(out.attentions, slopes)], read))
+    return found
+
+
+@pytest.fixture(scope="module")
+def eager():
+    clip, inputs = tiny_clip(attention="eager"), tiny_inputs((5, 8, 3))
+    return inputs, eager_attentions(clip, inputs)
+
+
+def read_rows(matrices: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+    return matrices[torch.arange(len(read)), read]
+
+
+def assert_rows(att, image: torch.Tensor, text: torch.Tensor, inputs) -> None:
+    """``att`` holds these rows of token values: class token first; text up to the end token."""
+    ours = torch.cat([att.class_token[:, None], att.image.flatten(1)], 1)
+    assert relative(ours, image) < 1e-5
+    assert relative(att.text, torch.where(inputs.attention_mask != 0, text, 0.0)) < 1e-5
+
+
+def test_a_block_with_its_attention_written_out_is_the_block():
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8))
+    for tower in (clip.image, clip.text):
+        z = tower.head(inputs, 2)
+        mask = tower.mask(z.shape[1], inputs.attention_mask)
+        out, weights = attend(tower.blocks[2], z, mask)
+        assert relative(out.detach(), tower.head(inputs, 3)) < 1e-6
+        assert torch.allclose(weights.sum(-1), torch.ones(weights.shape[:-1])) and weights.shape[1] == 2
+
+
+@pytest.mark.parametrize(
+    "name, combine",
+    [
+        ("chefer", lambda a, g: (a * g).relu()),
+        ("fastig", lambda a, g: a * g),
+        ("saliency", lambda a, g: g.abs()),
+    ],
+)
+def test_paper_variants_are_read_off_transformers_own_attention(eager, name, combine):
+    """The gradient at attention weights that are computed by hand, under sdpa, is that of ``output_attentions`` under eager.
+
+    FastIG with a relu before the mean over the heads is Chefer.
+    """
+    inputs, found = eager
+    rows = [read_rows(combine(*pairs[-1]).mean(1), read) for pairs, read in found]
+    assert_rows(getattr(baselines, name)(tiny_clip(), inputs), *rows, inputs)
+
+
+@pytest.mark.parametrize("start", [None, 3, (1, 4)])
+def test_chefers_rollout_is_the_product_over_the_blocks(eager, start):
+    inputs, found = eager
+    scale, rows = tiny_clip().model.logit_scale.exp(), []
+    for (pairs, read), first in zip(found, start if isinstance(start, tuple) else (start or 0,) * 2):
+        whole = torch.eye(pairs[0][0].shape[-1]).expand(len(inputs), -1, -1)
+        for a, g in pairs[first:]:
+            whole = whole + (scale * g * a).clamp(min=0).mean(1) @ whole
+        rows.append(read_rows(whole - torch.eye(whole.shape[-1]), read) / scale)
+    assert_rows(baselines.chefer(tiny_clip(), inputs, start_layer=start, variant="original"), *rows, inputs)
+
+
+def test_chefers_rollout_over_the_last_block_less_the_identity_is_the_paper_variant():
+    for depth in (5, (4, 3), 1):
+        clip, inputs = tiny_clip(depth=depth), tiny_inputs((5, 8))
+        last = clip.image.depth - 1, clip.text.depth - 1
+        assert_close(baselines.chefer(clip, inputs, start_layer=last, variant="original"), baselines.chefer(clip, inputs), 1e-6)
+
+
+def test_rollouts_that_start_earlier_differ():
+    maps = [baselines.chefer(tiny_clip(), tiny_inputs(), start_layer=k, variant="original").image for k in range(5)]
+    assert all(relative(a, b) > 1e-2 for a, b in zip(maps, maps[1:]))
+
+
+# --- gradients at the input -------------------------------------------------------------------------------------------
+
+
+def test_original_saliency_and_fastig_are_plain_gradients_at_the_input():
+    clip, inputs = tiny_clip(), tiny_inputs((6, 6))
+    score, rows = text_score(clip, inputs)
+    x = inputs.pixel_values
+    g, of_rows = gradient(picture_score(clip, inputs), x), gradient(score, rows)
+    saliency, fastig = (getattr(baselines, name)(clip, inputs, variant="original") for name in ("saliency", "fastig"))
+    assert relative(saliency.pixels, g.abs().amax(1)) < 1e-5 and relative(saliency.text, of_rows.abs().sum(-1)) < 1e-5
+    assert relative(fastig.pixels, (x * g).sum(1)) < 1e-5 and relative(fastig.text, (rows * of_rows).sum(-1)) < 1e-5
+    assert saliency.class_token is None and (fastig.pixels < 0).any()
+
+
+def test_the_token_gradient_is_at_its_row_of_the_table_not_at_its_place():
+    """The row alone is multiplied, without the position embedding."""
+    clip = new_clip()
+    before = baselines.fastig(clip, tiny_inputs((5,)), variant="original").text
+    clip.model.text_model.embeddings.token_embedding.weight.data[START] = 0
+    after = baselines.fastig(clip, tiny_inputs((5,)), variant="original").text
+    assert float(before[0, 0]) != 0 and float(after[0, 0]) == 0 and (after[0, 1:] != 0).all()
+
+
+# --- Grad-CAM ---------------------------------------------------------------------------------------------------------
+
+
+def activations(clip, inputs, block: int):
+    """(A, g) at a block's output, for both encoders, by hooks on the model and plain autograd."""
+    for model, call, target in (
+        (clip.model.vision_model, lambda: clip.model.get_image_features(inputs.pixel_values), clip.encode_text(inputs)),
+        (clip.model.text_model, lambda: clip.model.get_text_features(inputs.input_ids), clip.encode_image(inputs)),
+    ):
+        kept = []
+        hook = model.encoder.layers[block].register_forward_hook(lambda m, i, o: kept.append(o.requires_grad_()))  # noqa: B023
+        f = cosine(call().pooler_output, target)
+        hook.remove()
+        yield kept[0].detach(), torch.autograd.grad(f.sum(), kept[0])[0]
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_the_papers_gradcam_is_hirescam(layer):
+    clip, inputs = tiny_clip(), tiny_inputs((6, 6, 6), seed=1)
+    rows = [(g * a).sum(-1).relu() for a, g in activations(clip, inputs, layer)]
+    assert_rows(baselines.gradcam(clip, inputs, layer=layer), *rows, inputs)
+
+
+@pytest.mark.parametrize("layer", [0, 2, 3])
+def test_the_original_gradcam_weighs_channels_by_their_mean_gradient(layer):
+    clip, inputs = tiny_clip(), tiny_inputs((6, 6))
+    (a, g), (a_text, g_text) = activations(clip, inputs, layer)
+    att = baselines.gradcam(clip, inputs, layer=layer, variant="original")
+    want = torch.einsum("bc,bsc->bs", g[:, 1:].mean(1), a[:, 1:]).relu()  # patches alone: the class token is no place
+    assert relative(att.image.flatten(1), want) < 1e-5 and att.class_token is None
+    assert relative(att.text, torch.einsum("bc,bsc->bs", g_text.mean(1), a_text).relu()) < 1e-5
+    assert relative(att.image, baselines.gradcam(clip, inputs, layer=layer).image) > 0.1
+
+
+def test_gradcams_default_is_three_quarters_of_the_depth():
+    clip, inputs = tiny_clip(), tiny_inputs()
+    assert baselines.gradcam(clip, inputs).options["layer"] == (3, 3)
+    assert_close(baselines.gradcam(clip, inputs), baselines.gradcam(clip, inputs, layer=(3, None)), 0)
+    last = baselines.gradcam(clip, inputs, layer=4)
+    assert (last.image == 0).all()  # behind the last block the class token is read and nothing else
+
+
+# --- MFABA ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_mfaba_on_a_picture_is_the_loop():
+    clip, inputs = tiny_clip(), tiny_inputs((6, 6))
+    target, vision = clip.encode_text(inputs), clip.model.vision_model
+
+    def score(x: torch.Tensor) -> torch.Tensor:
+        hook = vision.embeddings.register_forward_hook(lambda *_: x)
+        try:
+            return cosine(clip.model.get_image_features(inputs.pixel_values).pooler_output, target)
+        finally:
+            hook.remove()
+
+    x, total = vision.embeddings(inputs.pixel_values), 0.0
+    for _ in range(4):
+        g = gradient(score, x)
+        total, x = total - (-0.02 * g.sign() * g), x - 0.02 * g.sign()
+    att = baselines.mfaba(clip, inputs, num_steps=4, step_size=0.02)
+    assert relative(torch.cat([att.class_token[:, None], att.image.flatten(1)], 1), total.sum(-1)) < 1e-4
+    assert (att.image > 0).all()
+
+
+def test_the_papers_mfaba_on_a_caption_moves_the_table():
+    """A copy of the model whose embedding table is moved in place; one token stands three times, one twice."""
+    ids = torch.tensor([[START, 7, 9, 7, 12, 9, 7, END]])
+    inputs = nk.Inputs(tiny_inputs((3,)).pixel_values, ids)
+    clip = tiny_clip()
+    model, target = copy.deepcopy(clip.model), clip.encode_image(inputs)
+    table = model.text_model.embeddings.token_embedding.weight.requires_grad_()
+    total = torch.zeros(8)
+    for _ in range(4):
+        (g,) = torch.autograd.grad(cosine(model.get_text_features(ids).pooler_output, target).sum(), table)
+        step = -0.02 * g.sign()
+        total -= (step * g)[ids[0]].sum(-1)
+        table.data += step
+    text = baselines.mfaba(clip, inputs, num_steps=4, step_size=0.02).text[0]
+    assert relative(text, total) < 1e-4
+    assert float(text[1]) == float(text[3]) == float(text[6]) and float(text[2]) == float(text[5]) != float(text[1])
+
+
+def test_more_steps_of_mfaba_take_more_off():
+    """The sum is, to first order, how far F falls."""
+    clip, inputs = tiny_clip(), tiny_inputs((5,))
+    one, two = (baselines.mfaba(clip, inputs, num_steps=k, step_size=1e-4) for k in (1, 2))
+    assert float(two.image.sum() / one.image.sum()) == pytest.approx(2, abs=0.05)
+    rows = clip.model.vision_model.embeddings(inputs.pixel_values)
+    target = clip.encode_text(inputs)
+    score = lambda x: cosine(clip.image.tail(clip.image.pre_norm(x), inputs, 0), target)  # noqa: E731
+    fallen = score(rows) - score(rows - 1e-4 * gradient(score, rows).sign())
+    assert float(one.image.sum() + one.class_token) == pytest.approx(float(fallen.detach()), rel=0.1)
+
+
+def attacked(x, logits, kind, num_steps, step_size, mean=None, std=1.0):
+    """Zhu et al. on one picture or caption, in units before normalisation: (−Σ Δx ∘ ∇p, the number of steps made).
+
+    The own caption (picture) comes first among the logits.
+    """
+    total, start, shift = torch.zeros_like(x), x, 0.0 if mean is None else mean
+    for made in range(1, num_steps + 1):  # noqa: B007
+        g = gradient(lambda x: logits((x - shift) / std).softmax(0)[0], x)
+        after = x - step_size * (g.sign() if kind == "smooth" else g / g.norm())
+        if mean is not None:
+            after = start + (after - start).clamp(-0.3, 0.3) if kind == "smooth" else after
+            after = torch.maximum(torch.minimum(after, start.clamp(min=1)), start.clamp(max=0))
+        total, x = total - (after - x) * g, after
+        if int(logits((x - shift) / std).argmax()) != 0:
+            break
+    return total, made
+
+
+@pytest.mark.parametrize("kind, step_size", [("sharp", 0.08), ("smooth", 0.0012), ("smooth", 0.5)])
+def test_the_original_mfaba_attacks_until_the_label_flips(kind, step_size):
+    """In double precision, one pair at a time, softmax and stopping rule written out; some flip early, some late.
+
+    With the largest step, pixels are held at .3 from where they were.
+    """
+    clip, inputs, others = tiny_clip_64(), as_double(tiny_inputs(LENGTHS)), as_double(DISTRACTORS)
+    scale = clip.model.logit_scale.exp()
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073], dtype=torch.float64)[:, None, None]
+    std = torch.tensor([0.26862954, 0.26130258, 0.27577711], dtype=torch.float64)[:, None, None]
+    att = baselines.mfaba(
+        clip, inputs, variant="original", attack=kind, step_size=step_size, num_steps=12, distractors=others, batch_size=3
+    )
+    made = {"image": [], "text": []}
+    for i, length in enumerate(LENGTHS):
+        pair = nk.Inputs(inputs.pixel_values[i : i + 1], inputs.input_ids[i : i + 1, :length])
+        to_image = lambda x: clip.model.get_image_features(x[None]).pooler_output  # noqa: E731
+        to_text = lambda x, pair=pair: clip.text.tail(clip.text.embeddings(inputs_embeds=x[None]), pair, 0)  # noqa: E731
+        pixels, rows = pair.pixel_values[0] * std + mean, clip.text.embeddings.token_embedding(pair.input_ids)[0]
+        for side, found, start, encode, own, rivals, space in (
+            ("image", att.pixels[i], pixels, to_image, clip.encode_text(pair), clip.encode_text(others), (mean, std)),
+            ("text", att.text[i, :length], rows, to_text, clip.encode_image(pair), clip.encode_image(others), ()),
+        ):
+            logits = lambda x, e=encode, o=own, r=rivals: scale * torch.cat([cosine(e(x), o), cosine(e(x), r)])  # noqa: E731
+            total, steps = attacked(start, logits, kind, 12, step_size, *space)
+            assert relative(found, total.sum(0 if side == "image" else -1)) < 1e-9
+            made[side].append(steps)
+    assert step_size == 0.5 or all(len(set(steps)) > 1 and max(steps) > 2 for steps in made.values()), made
+
+
+def test_what_equals_the_own_caption_or_picture_is_no_rival():
+    """A distractor with the own caption competes for the caption alone, one with the own picture for the picture alone."""
+    clip, pair = tiny_clip(), tiny_inputs((4,))
+    own_caption = nk.Inputs(DISTRACTORS.pixel_values[:1], torch.cat([pair.input_ids, torch.full((1, 3), END)], 1), None)
+    own_picture = nk.Inputs(pair.pixel_values, DISTRACTORS.input_ids[:1], DISTRACTORS.attention_mask[:1])
+    for other, message in ((own_caption, "own caption"), (own_picture, "own picture")):
+        with pytest.raises(ValueError, match=f"all distractors have pair 0's {message}"):
+            baselines.mfaba(clip, pair, **FLIP | dict(distractors=other))
+    both = nk.Inputs(torch.cat([DISTRACTORS.pixel_values[:1], pair.pixel_values]), DISTRACTORS.input_ids[[0, 0]])
+    want = baselines.mfaba(clip, pair, **FLIP | dict(distractors=DISTRACTORS[0]))
+    assert relative(baselines.mfaba(clip, pair, **FLIP | dict(distractors=both)).text, want.text) < 1e-5
+
+
+def replaced(inputs, **parts):
+    return nk.Inputs(**{name: parts.get(name, getattr(inputs, name)) for name in ("pixel_values", "input_ids", "attention_mask")})
+
+
+def test_a_probability_that_rounds_to_1_still_has_a_direction():
+    """With a large logit scale p is 1 to the last digit, and autograd through the softmax would give a gradient of 0."""
+    clip = new_clip()
+    clip.model.logit_scale.data.fill_(np.log(500.0))
+    inputs = tiny_inputs((5, 6, 7, 8))
+    certain = clip.similarity(inputs).argmax()
+    att = baselines.mfaba(clip, inputs[int(certain)], **FLIP)
+    assert (att.pixels != 0).float().mean() > 0.5
+
+
+# --- RISE -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cells, size", [(8, 224), (7, 224), (8, 50), (7, 48)])
+def test_picture_masks_are_those_of_scikit_images_resize(cells, size):
+    """Enlarged to cells + 1 whole cells, then cut out at a random place: as Petsiuk et al. make them."""
+    masks = Masks(20, (cells, cells), 0.5, seed=3)
+    cell = -(-size // cells)
+    for i, mask in enumerate(masks(torch.arange(20), size, torch.ones(1))):
+        large = resize(
+            masks.open[i].numpy().astype("float32"), [(cells + 1) * cell] * 2, order=1, mode="reflect", anti_aliasing=False
+        )
+        y, x = (int(share * cell) for share in masks.shift[i])
+        assert np.abs(mask.numpy() - large[y : y + size, x : x + size]).max() < 1e-5
+
+
+@pytest.mark.parametrize("length", [2, 8, 9, 20, 77])
+def test_token_masks_are_those_of_scikit_images_resize(length):
+    masks = Masks(20, (8,), 0.3, seed=3)
+    cell = -(-length // 8)
+    for i, mask in enumerate(masks(np.arange(20), length, torch.ones(1))):
+        large = resize(masks.open[i].numpy().astype("float32"), (9 * cell, 5), order=1, mode="reflect", anti_aliasing=False)
+        begin = int(masks.shift[i, 0] * cell)
+        assert np.abs(mask.numpy()[:, None] - large[begin : begin + length]).max() < 1e-5
+
+
+def test_masks_are_open_with_the_given_probability_everywhere_and_the_first_n_stay():
+    masks = Masks(4000, (8, 8), 0.1, seed=0)
+    drawn = masks(torch.arange(4000), 48, torch.ones(1))
+    assert drawn.min() >= 0 and drawn.max() <= 1 + 1e-6
+    assert float((drawn.mean(0) - 0.1).abs().max()) < 0.03  # the border too
+    fewer = Masks(100, (8, 8), 0.1, seed=0)
+    assert torch.equal(fewer(torch.arange(100), 48, torch.ones(1)), drawn[:100])
+    assert float(Masks(4000, (8,), 0.1, 0)(torch.arange(4000), 5, torch.ones(1)).amax(1).eq(0).float().mean()) > 0.43
+
+
+@pytest.mark.parametrize("variant, cells, keep", [("paper", 8, 0.1), ("original", 7, 0.5)])
+def test_rise_is_the_weighted_mean_of_its_masks(variant, cells, keep):
+    clip, inputs = tiny_clip(), tiny_inputs((6, 6))
+    att = baselines.rise(clip, inputs, num_masks=40, num_text_masks=25, seed=5, variant=variant)
+    score, total = picture_score(clip, inputs), 0.0
+    for mask in Masks(40, (cells, cells), keep, 5)(torch.arange(40), 48, torch.ones(1)):
+        total = total + score(inputs.pixel_values * mask)[:, None, None] * mask
+    assert relative(att.pixels, total / (40 * keep)) < 1e-5
+    (score, rows), total = text_score(clip, inputs), 0.0
+    for mask in Masks(25, (8,), 0.1, 5)(torch.arange(25), 6, torch.ones(1)):
+        total = total + score(rows * mask[:, None])[:, None] * mask
+    assert relative(att.text, total / (25 * 0.1)) < 1e-5
+    assert att.class_token is None
+
+
+def test_rise_is_seeded_and_draws_from_its_own_generator():
+    first, again, other = (baselines.rise(tiny_clip(), tiny_inputs(), seed=seed, **QUICK) for seed in (3, 3, 4))
+    assert_close(first, again, 0)
+    assert relative(first.image, other.image) > 1e-2 and relative(first.text, other.text) > 1e-2
+
+
+def test_rise_shows_its_progress_on_request(capsys):
+    baselines.rise(tiny_clip(), tiny_inputs(), **QUICK)
+    assert capsys.readouterr() == ("", "")
+    baselines.rise(tiny_clip(), tiny_inputs(), progress=True, **QUICK)
+    assert "105/105" in capsys.readouterr().err
+
+
+# --- all: what the contract promises ----------------------------------------------------------------------------------
+
+
+@every_call
+def test_what_comes_back(call):
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8, 3), columns=10)
+    att = explain(call, clip, inputs)
+    name, options = CALLS[call]
+    assert att.method == name and att.options["variant"] == options.get("variant", "paper")
+    assert att.image.shape == (3, 3, 3) and att.text.shape == (3, 10) and [len(t) for t in att.tokens] == [5, 8, 3]
+    assert torch.allclose(att.similarity, clip.similarity(inputs), atol=1e-6)
+    assert ((att.text != 0) <= (inputs.attention_mask != 0)).all() and (att.text != 0).any()
+    assert (att.pixels is not None) == (call in PIXELS)
+    assert (att.class_token is None) == (call in PIXELS | {"gradcam, original"})
+    if call in PIXELS:
+        assert att.pixels.shape == (3, 48, 48)
+        assert relative(att.pixels.unflatten(1, (3, 16)).unflatten(3, (3, 16)).mean((2, 4)), att.image) < 1e-5
+    assert att.heatmap().isfinite().all() and not att.image.requires_grad and not att.text.requires_grad
+    if name in ("chefer", "saliency", "gradcam") or call == "mfaba":
+        assert (att.image >= 0).all() and (att.text >= 0).all()
+
+
+@every_call
+def test_a_pair_does_not_depend_on_its_batch_on_batch_size_or_on_padding(call):
+    """In double precision, where no sign and no flip hangs on the last digit."""
+    clip, inputs = tiny_clip_64(), as_double(tiny_inputs(LENGTHS, columns=12))
+    whole = explain(call, clip, inputs)
+    assert whole.image.dtype == whole.text.dtype == torch.float64
+    assert_close(explain(call, clip, inputs, batch_size=3), whole, 1e-9)
+    for i in (0, 2):
+        alone = explain(
+            call, clip, nk.Inputs(inputs.pixel_values[i : i + 1], inputs.input_ids[i : i + 1, : LENGTHS[i]]), batch_size=1
+        )
+        assert (whole.text[i, LENGTHS[i] :] == 0).all()
+        for field in FIELDS:
+            a, b = getattr(alone, field), getattr(whole[i], field)
+            assert (a is None) == (b is None), field
+            if a is not None:
+                b = b[:, : LENGTHS[i]] if field == "text" else b
+                assert (a - b).abs().max() <= 1e-9 * a.abs().max(), field
+
+
+@every_call
+def test_single_precision_eager_attention_and_other_padding_agree(call):
+    """Float32 in batches, padded by another id, with eager attention, against double precision with sdpa."""
+    tolerance = 1e-2 if CALLS[call][0] == "mfaba" else 1e-4  # its signs may tip
+    found = explain(call, tiny_clip(attention="eager"), tiny_inputs(LENGTHS, columns=9, pad=1), batch_size=3)
+    want = explain(call, tiny_clip_64(), as_double(tiny_inputs(LENGTHS)))
+    assert relative(found.image, want.image) < tolerance and relative(found.text[:, :8], want.text) < tolerance
+
+
+@every_call
+def test_nothing_is_left_behind(call):
+    """Modes, weights that ask for gradients, dropout, the caller's gradient mode, inputs made under it, random state."""
+    clip = new_clip()
+    clip.model.train().requires_grad_(True)
+    clip.model.vision_model.encoder.layers[1].eval()
+    for module in clip.model.modules():
+        if hasattr(module, "dropout"):
+            module.dropout = 0.5
+    before = state(clip)
+    with torch.inference_mode():
+        inputs = tiny_inputs()
+        pixels, ids = inputs.pixel_values.clone(), inputs.input_ids.clone()
+        att = explain(call, clip, inputs)
+    after = state(clip)
+    assert [key for key in before if not same(before[key], after[key])] == []
+    assert torch.equal(inputs.pixel_values, pixels) and torch.equal(inputs.input_ids, ids)
+    assert not att.image.is_inference() and not att.image.requires_grad
+    assert_close(att, explain(call, tiny_clip(), tiny_inputs()), 1e-3 if CALLS[call][0] == "mfaba" else 1e-5)
+
+
+@every_call
+def test_nothing_is_left_behind_after_an_exception(call, monkeypatch):
+    clip, inputs = new_clip(), tiny_inputs()
+    clip.model.train()
+    seen, norm = [], clip.model.text_model.encoder.layers[4].layer_norm1
+    forward = norm.forward
+
+    def stop(*args):
+        seen.append(args)
+        if len(seen) > 1:
+            raise ZeroDivisionError
+        return forward(*args)
+
+    monkeypatch.setattr(norm, "forward", stop)
+    before = state(clip)
+    with pytest.raises(ZeroDivisionError):
+        explain(call, clip, inputs)
+    assert [key for key, value in state(clip).items() if not same(before[key], value)] == []
+
+
+@every_call
+@pytest.mark.parametrize(
+    "model",
+    [
+        dict(depth=(6, 4)),
+        dict(depth=1, image_size=16),
+        dict(depth=2, image_size=50, end=END),
+    ],
+    ids=["6 and 4 blocks", "1 block, one patch", "rest of the picture unused, end token by its id"],
+)
+def test_other_models(call, model):
+    clip = tiny_clip(seed=1, **model)
+    size = model.get("image_size", 48)
+    more = dict(distractors=tiny_inputs((6, 4), seed=99, image_size=size)) if "distractors" in CALLS[call][1] else {}
+    more |= dict(layer=0) if "layer" in CALLS[call][1] else {}
+    att = explain(call, clip, tiny_inputs((5, 7), image_size=size), **more)
+    assert att.image.shape == (2, size // 16, size // 16) and att.image.isfinite().all() and att.text.isfinite().all()
+    assert att.heatmap(size).shape == (2, size, size) and (att.text != 0).any()
+    if call in PIXELS:
+        assert att.pixels.shape == (2, size, size)
+        assert torch.allclose(att.image[:, 0, 0], att.pixels[:, :16, :16].mean((1, 2)), rtol=1e-4, atol=1e-7)
+
+
+@every_call
+def test_one_pair_one_word_and_identical_captions(call):
+    clip = tiny_clip()
+    one = explain(call, clip, tiny_inputs((3,)))  # start, a word, end
+    assert one.text.shape == (1, 3) and one.text.isfinite().all() and (one.text != 0).any()
+    inputs = tiny_inputs((6, 6))
+    twins = nk.Inputs(inputs.pixel_values[[0, 0]], inputs.input_ids[[0, 0]])
+    att = explain(call, clip, twins)
+    assert relative(att.image[1], att.image[0]) < 1e-5 and relative(att.text[1], att.text[0]) < 1e-5
+
+
+@every_call
+def test_masked_tokens_inside_a_caption_get_0(call):
+    inputs = tiny_inputs((6, 8))
+    inputs.attention_mask[1, 3] = 0
+    other = nk.Inputs(inputs.pixel_values, inputs.input_ids.clone(), inputs.attention_mask)
+    other.input_ids[1, 3] = 5
+    att = explain(call, tiny_clip(), inputs)
+    assert float(att.text[1, 3]) == 0 and (att.text[1] != 0).any()
+    assert_close(explain(call, tiny_clip(), other), att, 1e-5)
+
+
+def test_passes_are_counted():
+    """A pair's rows through one encoder, as in Table 8: forward, backward."""
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8))
+    want = {"rise": (31, 0), "gradcam": (2, 1), "chefer": (2, 1), "saliency": (2, 1), "fastig": (2, 1), "mfaba": (11, 10)}
+    for name, (forward, backward) in want.items():
+        with count_passes(clip) as passes:
+            getattr(baselines, name)(clip, inputs, **dict(num_masks=30, num_text_masks=30) if name == "rise" else {})
+        assert (passes.forward_image, passes.backward_image) == (2 * forward, 2 * backward), name
+        assert (passes.forward_text, passes.backward_text) == (2 * forward, 2 * backward), name
+
+
+BAD = [
+    ({}, dict(variant="new"), "variant must be"),
+    ({}, dict(batch_size=0), "batch_size must be a whole number"),
+    ({}, dict(batch_size=True), "batch_size must be a whole number"),
+    ("gradcam", dict(layer=5), "layer must be within 0 … 4 for Grad-CAM"),
+    ("gradcam", dict(layer=(1, -1)), "layer must be within 0 … 4 for Grad-CAM"),
+    ("gradcam", dict(layer=(1, 2, 3)), "layer must be a whole number or a pair"),
+    ("chefer", dict(start_layer=5, variant="original"), "start_layer must be within 0 … 4"),
+    ("chefer", dict(start_layer=2), 'start_layer is an option of variant="original"'),
+    ("rise", dict(num_masks=0), "num_masks must be a whole number"),
+    ("rise", dict(num_text_masks=2.5), "num_text_masks must be a whole number"),
+    ("rise", dict(seed=-1), "seed must be a whole number"),
+    ("rise", dict(seed="a"), "seed must be a whole number"),
+    ("mfaba", dict(num_steps=0), "num_steps must be a whole number"),
+    ("mfaba", dict(step_size=0), "step_size must be a number above 0"),
+    ("mfaba", dict(step_size=float("nan")), "step_size must be a number above 0"),
+    ("mfaba", dict(attack="sharp"), 'attack is an option of variant="original"'),
+    ("mfaba", dict(distractors=DISTRACTORS), 'distractors is an option of variant="original"'),
+    ("mfaba", FLIP | dict(attack="soft"), 'attack must be "sharp" or "smooth"'),
+    ("mfaba", FLIP | dict(distractors=tiny_inputs((5,), image_size=64)), "pixel_values are 64 × 64"),
+    ("mfaba", FLIP | dict(distractors=None), "it needs distractors"),
+    ("mfaba", FLIP | dict(distractors=["a red circle"]), "it needs distractors"),
+]
+
+
+@pytest.mark.parametrize("name, options, message", BAD)
+def test_bad_options_are_named(name, options, message):
+    for method in [name] if name else baselines.__all__:
+        with pytest.raises((ValueError, TypeError), match=message):
+            getattr(baselines, method)(tiny_clip(), tiny_inputs((5,)), **options)
+
+
+@pytest.mark.parametrize("method", baselines.__all__)
+def test_what_is_no_inputs_is_refused(method):
+    with pytest.raises(TypeError, match="inputs must be nk.Inputs"):
+        getattr(baselines, method)(tiny_clip(), torch.zeros(1, 3, 48, 48))
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+tiny_clip_64 = functools.partial(tiny_clip, dtype=torch.float64)
+
+
+def as_double(inputs):
+    return replaced(inputs, pixel_values=inputs.pixel_values.double())
