@@ -21,6 +21,8 @@ COMPARED = {
     "05_theorem_3": 28,
     "06_axioms": 27,
     "07_clip_attribution": 15,
+    "10_benchmark": 16,
+    "11_ablations": 13,
 }
 # What takes a cell out of the comparison: a tag, or nbval's comment of the same name.
 UNCOMPARED_TAGS = {"nbval-ignore-output", "nbval-skip", "nbval-raises-exception", "raises-exception"}
