@@ -21,6 +21,7 @@ COMPARED = {
     "05_theorem_3": 28,
     "06_axioms": 27,
     "07_clip_attribution": 15,
+    "08_baselines": 16,
     "10_benchmark": 16,
     "11_ablations": 13,
 }

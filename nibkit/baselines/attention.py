@@ -55,10 +55,12 @@ def chefer(
     if variant == "paper":
         if start_layer is not None:
             raise ValueError(f'start_layer is an option of variant="original"; got {start_layer!r} with variant="paper"')
-        return read_attention(clip, inputs, "chefer", positive, None, batch_size, {"variant": variant})
+        return read_attention(clip, clip.check(inputs), "chefer", positive, None, batch_size, {"variant": variant})
     wanted = tuple(0 if block is None else block for block in both(start_layer))
     first = check_blocks(clip, wanted, "Chefer's rollout, the block at which it starts", "start_layer")
-    return read_attention(clip, inputs, "chefer", positive, first, batch_size, {"start_layer": first, "variant": variant})
+    return read_attention(
+        clip, clip.check(inputs), "chefer", positive, first, batch_size, {"start_layer": first, "variant": variant}
+    )
 
 
 def saliency(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant: str = "paper") -> Attribution:
@@ -77,9 +79,11 @@ def saliency(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant:
     """
     check_options(variant, batch_size)
     if variant == "paper":
-        return read_attention(clip, inputs, "saliency", lambda a, g: g.abs().mean(1), None, batch_size, {"variant": variant})
+        return read_attention(
+            clip, clip.check(inputs), "saliency", lambda a, g: g.abs().mean(1), None, batch_size, {"variant": variant}
+        )
     how = lambda x, g: g.abs().amax(1), lambda x, g: g.abs().sum(-1)  # noqa: E731
-    return read_gradient(clip, inputs, "saliency", how, batch_size)
+    return read_gradient(clip, clip.check(inputs), "saliency", how, batch_size)
 
 
 def fastig(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant: str = "paper") -> Attribution:
@@ -98,9 +102,11 @@ def fastig(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant: s
     """
     check_options(variant, batch_size)
     if variant == "paper":
-        return read_attention(clip, inputs, "fastig", lambda a, g: (g * a).mean(1), None, batch_size, {"variant": variant})
+        return read_attention(
+            clip, clip.check(inputs), "fastig", lambda a, g: (g * a).mean(1), None, batch_size, {"variant": variant}
+        )
     how = lambda x, g: (x * g).sum(1), lambda x, g: (x * g).sum(-1)  # noqa: E731
-    return read_gradient(clip, inputs, "fastig", how, batch_size)
+    return read_gradient(clip, clip.check(inputs), "fastig", how, batch_size)
 
 
 # --- attention weights --------------------------------------------------------------------------------------------------------
@@ -149,7 +155,6 @@ def read_attention(
     clip: Clip, inputs: Inputs, method: str, combine: Combine, first: tuple | None, batch_size: int | None, options: dict
 ) -> Attribution:
     """The row that is read of combine(A, ∇A), rolled out from block ``first`` (image, text) on; None: the last block alone."""
-    inputs = clip.check(inputs)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
         towers = clip.image, clip.text
         first = first or tuple(tower.depth - 1 for tower in towers)
@@ -180,9 +185,10 @@ def roll_out(side: Side, target: torch.Tensor, combine: Combine, scale: torch.Te
 # --- gradients at the input ---------------------------------------------------------------------------------------------------
 
 
-def read_gradient(clip: Clip, inputs: Inputs, method: str, reduce: tuple[Combine, Combine], batch_size: int | None):
+def read_gradient(
+    clip: Clip, inputs: Inputs, method: str, reduce: tuple[Combine, Combine], batch_size: int | None
+) -> Attribution:
     """The originals for images: reduce(x, ∂F/∂x) at pixels [R, 3, H, W] → [R, H, W] and at token rows [R, S, C] → [R, S]."""
-    inputs = clip.check(inputs)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
         sides = image, text = [Side(tower, inputs, 0, batch_size) for tower in (clip.image, clip.text)]
         pixels = torch.zeros_like(inputs.pixel_values[:, 0])

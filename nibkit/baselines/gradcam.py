@@ -33,7 +33,8 @@ def gradcam(
     Args:
         clip, inputs: the model and B pairs.
         layer: look at the *output* of this block (one later than NIB's cut), 0 … depth − 1; or (image, text). None: ¾ of each
-            depth, floored (9 of 12). Behind the last block only the class token is read, and all patches get 0.
+            depth, floored (9 of 12). At least two blocks should follow: behind the last one no patch is read, and what enters
+            the last one goes through a layer norm, so that A · g is 0 but for rounding (``nib`` says the same of its cut).
         batch_size: how many pairs go through the model at once; it never changes the result.
         variant: "paper": the NIB authors' code. They differentiate the logit, a fixed multiple of the cosine: min–max maps are
             the same. "original": Selvaraju's. The mean that makes its weights is over the patches; the class token is no place,
@@ -69,7 +70,8 @@ def averaged(side: Side, target: torch.Tensor, places: torch.Tensor) -> torch.Te
 
     def weigh(z: torch.Tensor, g: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
         here = places[rows, : z.shape[1], None].to(g)
-        return (z @ ((g * here).sum(1) / here.sum(1))[..., None])[..., 0]
+        weights = (g * here).sum(1, keepdim=True) / here.sum(1, keepdim=True)
+        return (z * weights).sum(-1)
 
     return activation_map(side, target, weigh)
 

@@ -42,8 +42,8 @@ def mfaba(
         batch_size: how many pairs go through the model at once; it never changes the result.
         variant: "paper": the NIB authors' code. F is the cosine (for captions they take the logit, a fixed multiple); x are the
             embeddings: class token, patches and positions before the first layer norm; for captions the rows of the embedding
-            table. Δx = −step_size · sign ∇F, so A = step_size · Σ|∇F|, never negative. Their steps change the *table*: a token that
-            stands twice in a caption has one row, whose gradient is the sum over its places, and each place gets the row's value.
+            table. Δx = −step_size · sign ∇F, so A = step_size · Σ|∇F|, never negative. Their steps change the *table*: a token
+            that stands twice in a caption has one row, whose gradient is the sum over its places; each place gets its value.
             "original": Zhu et al.: x are the pixels (``pixels`` [B, H, W], summed over colours), attacked until the label flips.
         distractors: for "original", which needs a label, and CLIP has none: pairs whose captions compete with the picture's own,
             and whose pictures compete with the caption's own. F is the probability of the own one (softmax of the scaled
@@ -112,12 +112,12 @@ def descend(side: Side, inputs: Inputs, target: torch.Tensor, num_steps: int, st
 
     def work(rows: np.ndarray, longest: int) -> None:
         x = pick(entered, rows, longest)
-        x, ids = (tower.embeddings(x), None) if picture else (x, inputs.input_ids[rows, :longest])
+        x, ids = (tower.embeddings(x).to(values), None) if picture else (x, inputs.input_ids[rows, :longest])
         total = torch.zeros_like(x[..., 0])
         for _ in range(num_steps):
             g = slope(x, lambda x: cosine(side, into(x), target, rows))
             if ids is not None:  # one row of the table for all places of a token
-                g = (ids[:, :, None] == ids[:, None]).to(g) @ g
+                g = ((ids[:, :, None] == ids[:, None]).to(g) @ g).to(g)
             step = -step_size * g.sign()
             total -= (step * g).sum(-1)
             x = x + step

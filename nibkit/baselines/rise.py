@@ -121,7 +121,7 @@ def probe_text(side: Side, inputs: Inputs, target: torch.Tensor, masks: Masks) -
     for row, length in zip(table, lengths):
         row[:, :length] = masks(everything, int(length), target)
     scores = probe(side, entered, target, masks.count, lambda pairs, rows: table[which[pairs], rows][..., None])
-    found = torch.stack([score @ table[k].to(score) for score, k in zip(scores, which)])
+    found = torch.stack([score @ table[k].to(score) for score, k in zip(scores, which)]).to(scores)
     return found / (masks.count * masks.keep)
 
 
