@@ -101,7 +101,7 @@ def information(z: Law, lam: float, noise: Law | float, step: float = 0.1) -> fl
 
 
 def pointwise_information(z: Law, lam: float, sigma: float, step: float = 0.1) -> np.ndarray:
-    """KL(P(z̃ | z) ‖ P(z̃)) in nats at each point of z, [n]: its mean is I (Eq. 5). For atoms (spread 0), by quadrature.
+    """KL(P(z̃ | z) ‖ P(z̃)) in nats at each point of z, [n]: its weighted mean is I (Eq. 5). For atoms (spread 0).
 
     Raises ValueError as ``information`` does, and if z has a spread.
     """
@@ -133,8 +133,12 @@ def mmse(z: Law, lam: float, sigma: float, step: float = 0.1) -> float:
 
 
 def information_rate(z: Law, lam: float, sigma: float, step: float = 0.1) -> float:
-    """dI(λz + ε; z)/dλ = (λ/σ²) · mmse in nats: I-MMSE (Guo, Shamai and Verdú 2005; proved in notebook 03)."""
-    return lam / sigma**2 * mmse(z, lam, sigma, step)
+    """dI(λz + ε; z)/dλ = (λ/σ²) · mmse in nats per unit of λ: I-MMSE (Guo, Shamai and Verdú 2005; proved in notebook 03).
+
+    d = 1 or 2. Raises ValueError as ``mmse`` does.
+    """
+    error = mmse(z, lam, sigma, step)
+    return lam / sigma**2 * error
 
 
 # --- any law, by Monte Carlo (any dimension) --------------------------------------------------------------------------

@@ -50,8 +50,10 @@ def code_information(joint, encoder) -> tuple[float, float]:
 def blahut_arimoto(joint, beta: float, encoder=None, max_steps: int = 20_000, tol: float = 1e-13) -> np.ndarray:
     """Eq. 1 on a table: an encoder [X, Z] that is stationary for I(Z; Y) − β I(Z; X), by alternating maximisation.
 
-    Each step raises the objective; the end may be a local maximum, and right at a corner of the curve it comes slowly (then the
-    last of ``max_steps`` is returned). Fixed point: p(z|x) ∝ p(z) exp(−KL(p(y|x) ‖ p(y|z)) / β) (Tishby et al.
+    Each step raises the objective or leaves it. The end may be a local maximum, or a stationary point that is none: a letter
+    that gives some x probability 0, and a y that x excludes, is never taken up, so for tables with zeros start from a positive
+    encoder. Letters that die out are removed, so Z may shrink. Right at a corner of the curve the end comes slowly (then the last
+    of ``max_steps`` is returned). Fixed point: p(z|x) ∝ p(z) exp(−KL(p(y|x) ‖ p(y|z)) / β) (Tishby et al.
     2000; their β is 1/β).
 
     Args:

@@ -66,10 +66,12 @@ class Law:
 
 
 def from_density(density, edges, per_panel: int = 64) -> Law:
-    """A one-dimensional law with a density, as Gauss–Legendre nodes between the ascending ``edges`` (put one at each kink).
+    """A one-dimensional law with a density, as a law of atoms: Gauss–Legendre nodes between ascending ``edges``.
+
+    ``per_panel`` of them between two edges; put an edge at each kink.
 
     density: function of an array. The nodes must lie closer than the noise they will meet; their weights are scaled to sum to 1.
-    Raises ValueError if edges do not ascend or the density is negative, not finite, or 1 % or more off unit mass between them.
+    Raises ValueError if edges do not ascend or the density is negative, not finite, or more than 1 % off unit mass between them.
     """
     edges = np.asarray(edges, float)
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():

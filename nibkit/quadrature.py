@@ -30,7 +30,8 @@ def check_rule(rule: str, num_steps: int, start: float | None) -> float:
 def nodes(rule: str, num_steps: int, start: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Nodes λ and weights w, float64 [num_steps], ascending, with ∫ g(λ) dλ ≈ Σ w g(λ) over [start, 1].
 
-    riemann: right ends of equal steps, λ_k = k/n from 0: the paper's rule (§5.2). Not exact even for g = λ.
+    riemann: right ends of equal steps, λ_k = start + (1 − start)k/n: the published code's rule (§5.2 gives n = 10).
+        Not exact even for g = λ.
     midpoint: their middles; exact for g = λ. gauss: Gauss–Legendre; exact up to λ^(2n−1).
     log-gauss: Gauss–Legendre in log λ, so exact for g = (log λ)^m / λ, m ≤ 2n − 1.
     sinh: midpoints in τ, λ = 1e-5 · sinh τ: even steps in log λ, except near 0, which it reaches.

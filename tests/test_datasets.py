@@ -154,7 +154,7 @@ def test_whatever_a_damaged_file_does_it_is_skipped(tmp_path, monkeypatch):
     original = ImageOps.exif_transpose
     monkeypatch.setattr(ImageOps, "exif_transpose", lambda image: 1 / 0 if image.size[0] == 30 else original(image))
     table = pd.DataFrame({"image": ["a.jpg", "b.jpg"], "caption": ["a", "b"]})
-    pairs = skipping(lambda: datasets.folder(tmp_path, table), {"b.jpg": "unreadable picture: image can't be read (ZeroDivision"})
+    pairs = skipping(lambda: datasets.folder(tmp_path, table), {"b.jpg": "unreadable picture: image can't be read (division by "})
     assert said(pairs) == [("a.jpg", "a")]
 
 
