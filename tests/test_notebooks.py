@@ -22,6 +22,7 @@ COMPARED = {
     "06_axioms": 27,
     "07_clip_attribution": 15,
     "08_baselines": 16,
+    "09_metrics": 16,
     "10_benchmark": 16,
     "11_ablations": 13,
 }
