@@ -55,6 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--seed", type=int, default=0, help="of the scenes and of every method that draws numbers (default: 0)")
     how.add_argument("--batch-size", type=int, default=8, help="pairs a call, the same for all methods (default: 8)")
     how.add_argument("--timing", type=int, default=1, help="how often each batch is timed, the median counts (default: 1)")
+    how.add_argument(
+        "--curve-steps", type=int, help="also insertion and deletion areas, by curves of so many steps (default: none)"
+    )
     how.add_argument("--retry-skipped", action="store_true", help="try again what an earlier run skipped")
     how.add_argument(
         "--dask",
@@ -114,7 +117,7 @@ def run(args: argparse.Namespace) -> pd.DataFrame:
     clip = load_clip(args.clip, device=args.device)
     pairs = load_pairs(args, clip)
     how = dict(batch_size=args.batch_size, protocol=args.protocol, seed=args.seed, timing=args.timing)
-    how["retry_skipped"] = args.retry_skipped
+    how |= dict(curve_steps=args.curve_steps, retry_skipped=args.retry_skipped)
     if args.dask:
         import distributed
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from .clip import Clip
 from .methods import Method
-from .runner import Job, Outcome, Runner
+from .runner import Job, Measures, Outcome, Runner
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,12 @@ class Recipe:
     attention: str
     weights: str
     methods: tuple[Method, ...]
-    protocol: str
-    timing: int
+    measures: Measures
 
     @property
     def key(self) -> tuple:
         methods = tuple((method.label, method.written) for method in self.methods)
-        return self.name, self.device, str(self.dtype), self.attention, self.weights, methods, self.protocol, self.timing
+        return self.name, self.device, str(self.dtype), self.attention, self.weights, methods, self.measures
 
 
 ELSEWHERE = (
@@ -49,7 +48,7 @@ _RUNNERS: dict[tuple, Runner] = {}
 
 @contextlib.contextmanager
 def on_dask(
-    client, clip: Clip, weights: str, methods: list[Method], protocol: str, timing: int
+    client, clip: Clip, weights: str, methods: list[Method], measures: Measures
 ) -> Iterator[Callable[[Iterator[Job]], Iterator[Outcome]]]:
     """A function that has jobs done on the client's cluster, their outcomes in the order in which they are ready.
 
@@ -67,7 +66,7 @@ def on_dask(
     if name != "shapes" and not os.path.isdir(name) and "/" not in name:  # no hub name either
         raise ValueError(f"{ELSEWHERE.format(name=name)}")
     attention = clip.model.config._attn_implementation or "sdpa"
-    recipe = Recipe(name, clip.device.type, clip.dtype, attention, weights, tuple(methods), protocol, timing)
+    recipe = Recipe(name, clip.device.type, clip.dtype, attention, weights, tuple(methods), measures)
 
     with contextlib.ExitStack() as stack:
 
@@ -110,4 +109,4 @@ def make_runner(recipe: Recipe) -> Runner:
         raise ValueError(f"{ELSEWHERE.format(name=recipe.name)} ({error})") from error
     if fingerprint(clip) != recipe.weights:
         raise ValueError(f"the model {recipe.name!r} has other weights on a worker than here: save it under a name of its own")
-    return Runner(clip, recipe.methods, recipe.protocol, recipe.timing)
+    return Runner(clip, recipe.methods, recipe.measures)

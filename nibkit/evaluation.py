@@ -12,6 +12,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 import pandas as pd
 import torch
@@ -19,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .clip import Clip
 from .methods import Method, read_methods
-from .runner import Job, Outcome, Runner
+from .runner import Job, Measures, Outcome, Runner
 from .storage import ALL, Store
 
 PROTOCOLS = ("paper", "eos")
@@ -36,6 +37,7 @@ def evaluate(
     protocol: str = "paper",
     seed: int = 0,
     timing: int = 1,
+    curve_steps: int | None = None,
     retry_skipped: bool = False,
     progress: bool = True,
     engine: str | None = None,
@@ -58,6 +60,8 @@ def evaluate(
         protocol: of the metrics, "paper" or "eos"; see ``nk.confidence``.
         seed: of every method that draws numbers and whose options don't say otherwise.
         timing: how often each batch is explained; its seconds are the median.
+        curve_steps: steps of the insertion and deletion curves, at most the model's patches (see ``nk.curves``); None: no
+            curves, which cost twice as many looks at the picture as steps.
         retry_skipped: try again what an earlier run on this file skipped (a picture that was missing, say).
         progress: show a progress bar.
         engine, client: "dask" hands the batches to a Dask cluster of its own on this machine (in a script, call it under
@@ -66,9 +70,10 @@ def evaluate(
 
     Returns:
         DataFrame in the order of the pairs, then of the methods: pair, method; image_drop, image_increase, text_drop,
-        text_increase (percent) and what else ``nk.confidence`` says; for pairs with masks, ``localisation``'s scores;
-        seconds (a pair), fps (pairs a second), peak_memory (MB), forward, backward (rows a pair through both encoders, and
-        each encoder's own: ``forward_image`` …; see ``costs.count_passes``).
+        text_increase (percent) and what else ``nk.confidence`` says; with ``curve_steps`` the areas of
+        ``nk.insertion_deletion``; for pairs with masks, ``localisation``'s scores; seconds (a pair), fps (pairs a second),
+        peak_memory (MB), forward, backward (rows a pair through both encoders, and each encoder's own: ``forward_image`` …;
+        see ``costs.count_passes``).
         Seconds are those of the explanation alone, after a warm-up: no reading of pictures, no metrics. Peak memory is that of
         the method's first batch in this run, above what was in use before (``costs.with_peak_memory``).
         What can't be explained (an unreadable picture, a caption too long, a map with NaN) is listed in ``attrs["skipped"]``
@@ -77,7 +82,7 @@ def evaluate(
     Raises:
         ValueError, TypeError: an argument out of range, an unknown method or option, two pairs of one id, a method that fails on
             every pair of its first batch, a file of another kind, or one made with another model, protocol, seed, batch_size,
-            timing, version, device, or other options of a method.
+            timing, curve_steps, version, device, or other options of a method.
         BlockingIOError: another run is writing ``out``.
         KeyboardInterrupt: Ctrl-C. What is written is kept; repeat the call to go on.
     """
@@ -86,6 +91,10 @@ def evaluate(
     for name, value, least in (("batch_size", batch_size, 1), ("timing", timing, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}")
+    if curve_steps is not None:
+        patches = clip.image.grid**2
+        if isinstance(curve_steps, bool) or not isinstance(curve_steps, int) or not 1 <= curve_steps <= patches:
+            raise ValueError(f"curve_steps must be a whole number within 1 … {patches}, or None; got {curve_steps!r}")
     if protocol not in PROTOCOLS:
         raise ValueError(f'protocol must be "paper" or "eos"; got {protocol!r}')
     if engine not in (None, "dask"):
@@ -96,8 +105,8 @@ def evaluate(
         raise ValueError("there are no pairs to explain: the data set is empty")
     if isinstance(pairs, (list, tuple)):
         check_ids(pairs)
-    weights = fingerprint(clip)
-    settings = describe(clip, weights) | dict(protocol=protocol, seed=seed, batch_size=batch_size, timing=timing)
+    weights, measures = fingerprint(clip), Measures(protocol, timing, curve_steps)
+    settings = describe(clip, weights) | dict(seed=seed, batch_size=batch_size) | asdict(measures)
     settings = {name: str(value) for name, value in settings.items()}
     written = {method.label: method.written for method in chosen}
     order: dict = {}  # id -> position
@@ -106,9 +115,9 @@ def evaluate(
         if engine or client is not None:
             from .cluster import on_dask
 
-            work = stack.enter_context(on_dask(client, clip, weights, chosen, protocol, timing))
+            work = stack.enter_context(on_dask(client, clip, weights, chosen, measures))
         else:
-            work = Runner(clip, chosen, protocol, timing).all
+            work = Runner(clip, chosen, measures).all
         store = stack.enter_context(Store(out, settings, written, free=("model",)))
         if retry_skipped:
             store.reopen_skipped()

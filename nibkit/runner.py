@@ -16,10 +16,19 @@ from .costs import COSTS, PASSES, count_passes, timed, with_peak_memory
 from .inputs import Inputs
 from .localisation import localisation, named_masks, named_words
 from .methods import Method
-from .metrics import confidence
+from .metrics import confidence, insertion_deletion
 from .storage import ALL
 
 OF_A_PAIR = (ValueError, TypeError, OSError)  # what a single pair may be the cause of; all else ends the run
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of every map, and how; see ``evaluate``."""
+
+    protocol: str = "paper"
+    timing: int = 1
+    curve_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,8 @@ class Outcome:
 class Runner:
     """A model and its methods, each warmed up at its first batch."""
 
-    def __init__(self, clip: Clip, methods: Sequence[Method], protocol: str = "paper", timing: int = 1):
-        self.clip, self.methods, self.protocol, self.timing = clip, methods, protocol, timing
+    def __init__(self, clip: Clip, methods: Sequence[Method], measures: Measures):
+        self.clip, self.methods, self.measures = clip, methods, measures
         self.peak_memory: dict[str, float] = {}  # of the methods that are warm
 
     def __call__(self, job: Job) -> Iterator[Outcome]:
@@ -80,7 +89,7 @@ class Runner:
             part = inputs[rows]
             options = method.options | truth(method, part, [pairs[i] for i in rows])
             with count_passes(self.clip) as passes:
-                att, seconds = timed(lambda: method.function(self.clip, part, **options), device, self.timing)
+                att, seconds = timed(lambda: method.function(self.clip, part, **options), device, self.measures.timing)
             return att, seconds / len(rows), passes
 
         result, explained, bad = attempt(call, everything)
@@ -92,11 +101,11 @@ class Runner:
             place = {i: k for k, (i, ok) in enumerate(zip(explained, finite)) if ok}
 
             def score(rows: list[int]) -> pd.DataFrame:
-                return scores(self.clip, inputs[rows], att[[place[i] for i in rows]], [pairs[i] for i in rows], self.protocol)
+                return scores(self.clip, inputs[rows], att[[place[i] for i in rows]], [pairs[i] for i in rows], self.measures)
 
             metrics, scored, unscored = attempt(score, list(place))
             bad |= unscored
-            each = len(explained) * self.timing
+            each = len(explained) * self.measures.timing
             costs = dict(zip(COSTS, (seconds, 1 / seconds, self.peak_memory[method.label])))
             costs |= {name: getattr(passes, name) / each for name in PASSES}
             if scored:
@@ -121,9 +130,11 @@ class Runner:
         self.peak_memory[method.label] = peak
 
 
-def scores(clip: Clip, inputs: Inputs, att: Attribution, pairs: list, protocol: str) -> pd.DataFrame:
-    """The metrics of a batch, a row per pair: confidence, and localisation for pairs whose truth is known."""
-    table = confidence(clip, inputs, att, protocol=protocol)
+def scores(clip: Clip, inputs: Inputs, att: Attribution, pairs: list, measures: Measures) -> pd.DataFrame:
+    """The metrics of a batch, a row per pair: confidence, areas if asked for, localisation where the truth is known."""
+    table = confidence(clip, inputs, att, protocol=measures.protocol)
+    if measures.curve_steps is not None:
+        table = table.join(insertion_deletion(clip, inputs, att, steps=measures.curve_steps))
     found = []
     for i, pair in enumerate(pairs):
         mask, distractor = true_masks(pair)

@@ -81,6 +81,15 @@ def test_the_metrics_are_those_of_each_pair_alone(clip, pairs, protocol):
         assert [row[name] for name in expected.index] == pytest.approx(list(expected), rel=1e-5, abs=1e-5, nan_ok=True)
 
 
+def test_areas_are_those_of_each_pair_alone(clip, pairs):
+    table = call(clip, pairs[:3], ["nib"], curve_steps=2)
+    for pair, row in zip(pairs, table.to_dict("records")):
+        inputs = clip.prepare(pair.image, pair.caption)
+        expected = nk.insertion_deletion(clip, inputs, nk.nib(clip, inputs), steps=2).iloc[0]
+        assert len(expected) == 4
+        assert [row[name] for name in expected.index] == pytest.approx(list(expected), rel=1e-5, abs=1e-5)
+
+
 def test_batches_change_no_metric(clip, pairs, whole):
     close_rows(call(clip, pairs, batch_size=5), whole)
 
@@ -282,6 +291,7 @@ def test_a_programs_own_fault_ends_the_run(clip, pairs):
         (dict(options={"rise": {}}), ValueError, "options for rise, which is not among the methods"),
         (dict(batch_size=0), ValueError, "batch_size must be a whole number"),
         (dict(timing=1.5), ValueError, "timing must be a whole number"),
+        (dict(curve_steps=0), ValueError, "curve_steps must be a whole number within 1 … .*, or None; got 0"),
         (dict(seed=-1), ValueError, "seed must be a whole number, 0 or more; got -1"),
         (dict(protocol="mine"), ValueError, 'protocol must be "paper" or "eos"'),
         (dict(engine="ray"), ValueError, 'engine must be "dask" or None'),
@@ -368,6 +378,7 @@ def test_more_pairs_and_more_methods_may_be_added(clip, pairs, whole, tmp_path):
     [
         (dict(seed=1), "other settings .seed 0 there, 1 here"),
         (dict(protocol="eos"), "protocol paper there, eos here"),
+        (dict(curve_steps=2), "curve_steps None there, 2 here"),
         (dict(batch_size=3, timing=2), "batch_size 2 there, 3 here; timing 1 there, 2 here"),
         (
             dict(methods={"nib": ("nib", {"num_steps": 3})}),
@@ -493,5 +504,6 @@ def test_the_file_tells_what_it_was_made_with(clip, pairs, tmp_path):
         assert file.execute("SELECT * FROM methods").fetchall() == [("nib", 'nib {"num_steps": 2}')]
         assert file.execute("SELECT caption FROM pairs").fetchall() == [(pair.caption,) for pair in pairs[:2]]
     expected = {"model": "tiny", "weights": fingerprint(clip), "dtype": "torch.float32", "device": "cpu", "protocol": "paper",
-                "seed": "3", "batch_size": "2", "timing": "1", "nibkit": nk.__version__, "torch": torch.__version__}  # fmt: skip
+                "seed": "3", "batch_size": "2", "timing": "1", "curve_steps": "None",
+                "nibkit": nk.__version__, "torch": torch.__version__}  # fmt: skip
     assert settings == expected

@@ -59,14 +59,15 @@ def test_options_reach_where_they_belong(monkeypatch, capfd):
     given = {}
     monkeypatch.setattr(benchmark, "evaluate", lambda *args, **how: given.update(args=args, **how) or sys.exit(0))
     with pytest.raises(SystemExit):
-        run("--n", 9, "--limit", 3, "--seed", 4, "--protocol", "eos", "--timing", 2, "--out", "r.sqlite", "--batch-size", 5,
+        run("--n", 9, "--limit", 3, "--seed", 4, "--protocol", "eos", "--timing", 2, "--curve-steps", 7,
+            "--out", "r.sqlite", "--batch-size", 5,
             "--methods", "nib", "nib:layer=(6,9),rule=gauss", "--data-options", "captions=some", "objects=(2,3)")  # fmt: skip
     clip, pairs, methods, out = given.pop("args")
     assert clip.name == "shapes" and len(pairs) == 3 and out == Path("r.sqlite")
     scenes = nk.shapes.sample(3, 4, "some", objects=(2, 3))
     assert [pair.caption for pair in pairs] == [scene.caption for scene in scenes]
     assert methods == {"nib": ("nib", {}), "nib:layer=(6,9),rule=gauss": ("nib", {"layer": (6, 9), "rule": "gauss"})}
-    assert given == dict(batch_size=5, protocol="eos", seed=4, timing=2, retry_skipped=False, engine=None)
+    assert given == dict(batch_size=5, protocol="eos", seed=4, timing=2, curve_steps=7, retry_skipped=False, engine=None)
 
 
 def test_a_folder_with_damaged_pictures(capfd):

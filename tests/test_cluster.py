@@ -16,7 +16,7 @@ import nibkit as nk
 from nibkit import cluster
 from nibkit.evaluation import evaluate, fingerprint
 from nibkit.methods import read_methods
-from nibkit.runner import Job
+from nibkit.runner import Job, Measures
 from nibkit.storage import read_results
 
 dask = pytest.importorskip("dask")
@@ -119,7 +119,7 @@ def test_where_dask_is_missing_it_says_what_to_install(clip, pairs, monkeypatch)
 
 def recipe(clip, label: str) -> cluster.Recipe:
     methods = tuple(read_methods({label: waiting}, None, 0))
-    return cluster.Recipe("shapes", "cpu", torch.float32, "sdpa", fingerprint(clip), methods, "paper", 1)
+    return cluster.Recipe("shapes", "cpu", torch.float32, "sdpa", fingerprint(clip), methods, Measures())
 
 
 def test_a_worker_loads_the_model_once_and_one_at_a_time(clip, pairs, monkeypatch):
