@@ -41,8 +41,9 @@ test-unit: .venv/ready  ## unit tests and notebook rules alone
 test-notebooks: .venv/ready  ## nbval alone: run the notebooks and compare every output
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks $(NBVAL) $(PARALLEL)
 
-bench: .venv/ready  ## the speed figures, as ratios in one run
-	$(BIN)/python -m nibkit.bench
+bench: .venv/ready  ## the speed figures, as ratios in one run: a CSV and a figure under build (about 15 minutes)
+	@mkdir -p build
+	$(BIN)/python -m nibkit.bench --out build/bench.csv
 
 gpu-check:  ## nbval on CUDA with the Python at hand (torch and transformers installed); report in build/gpu-check.txt
 	@mkdir -p build

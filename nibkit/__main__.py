@@ -1,6 +1,6 @@
 """The command line: ``python -m nibkit explain PICTURE CAPTION`` explains your own picture.
 
-``python -m nibkit ledger`` writes the list of claims into README.md.
+``python -m nibkit ledger`` writes the list of claims into README.md, ``python -m nibkit speed`` the tables of ``make bench``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .claims import write_ledger
 from .loading import load_clip
 from .nib import nib
 from .quadrature import RULES
+from .speed import write_speed
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,14 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument("--device", default=None, help="auto, cpu, cuda, mps")
     explain.add_argument("--out", type=Path, default=Path("map.png"), help="where the figure goes (default: map.png)")
     commands.add_parser("ledger", help="write the list of claims, data/claims.csv, into README.md")
+    commands.add_parser("speed", help="write what make bench measured, data/bench/*.csv, into README.md")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (2: bad input, told in one line)."""
     args = build_parser().parse_args(arguments)
-    if args.command == "ledger":
-        print(f"written: {write_ledger().name}")
+    if args.command in ("ledger", "speed"):
+        print(f"written: {(write_ledger if args.command == 'ledger' else write_speed)().name}")
         return 0
     with warnings.catch_warnings(), plt.rc_context():
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)

@@ -97,17 +97,21 @@ def ledger_markdown() -> str:
 
 
 def write_ledger(readme: Path | None = None) -> Path:
-    """Put ``ledger_markdown`` between the marks in README.md (by default the one beside ``data``); returns its path.
+    """Put ``ledger_markdown`` between the marks in README.md; see ``write_between``."""
+    return write_between(MARKS, ledger_markdown(), readme)
+
+
+def write_between(marks: tuple[str, str], text: str, readme: Path | None = None) -> Path:
+    """Put a text between two marks in README.md (by default the one beside ``data``); returns its path.
 
     Raises ValueError if the marks are not there, each once and in order.
     """
     readme = Path(readme or data_dir().parent / "README.md")
-    text = readme.read_text(encoding="utf-8")
-    before, *rest = text.split(MARKS[0])
-    inside, *after = "".join(rest).split(MARKS[1])
+    before, *rest = readme.read_text(encoding="utf-8").split(marks[0])
+    inside, *after = "".join(rest).split(marks[1])
     if len(rest) != 1 or len(after) != 1:
-        raise ValueError(f"{readme.name} must hold {MARKS[0]!r} and then {MARKS[1]!r}, each once")
-    readme.write_text(f"{before}{MARKS[0]}\n{ledger_markdown()}\n{MARKS[1]}{after[0]}", encoding="utf-8")
+        raise ValueError(f"{readme.name} must hold {marks[0]!r} and then {marks[1]!r}, each once")
+    readme.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after[0]}", encoding="utf-8")
     return readme
 
 

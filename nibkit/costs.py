@@ -1,4 +1,4 @@
-"""What an explanation costs: passes through the encoders, seconds, memory. Measured, never declared."""
+"""What an explanation costs: passes through the encoders, operations, seconds, memory. Measured, never declared."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from .clip import Clip
 
@@ -75,6 +77,21 @@ def count_passes(clip: Clip) -> Iterator[Passes]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+class CountFlops(TorchDispatchMode):
+    """Adds up, in ``total``, the floating-point operations of matrix products, convolutions and attention inside the ``with``
+    block, forward and backward, by torch's own formulas (a multiplication and an addition are two)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def synchronize(device: torch.device) -> None:

@@ -24,18 +24,24 @@ Way = Callable[[Clip, Inputs, torch.Tensor, int, int, str], torch.Tensor | list[
 
 
 def build(pairs: int, geometry: str = "ViT-B/32", device: str | torch.device = "cpu", seed: int = 0) -> tuple[Clip, Inputs]:
-    """A CLIP with random weights, and random pairs with captions of usual lengths."""
+    """A CLIP with random weights, and ``random_pairs`` for it."""
     vision, text, projection = GEOMETRIES[geometry]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = CLIPConfig(vision_config=vision, text_config=text, projection_dim=projection)
         clip = Clip(CLIPModel(config).to(device).eval().requires_grad_(False), name=f"random {geometry}")
-        lengths = torch.tensor([LENGTHS[i % len(LENGTHS)] for i in range(pairs)])
-        ids = torch.randint(1000, 40000, (pairs, int(lengths.max())))
-        pixels = torch.randn(pairs, 3, 224, 224)
+    return clip, random_pairs(clip, pairs, seed=seed)
+
+
+def random_pairs(clip: Clip, pairs: int, lengths: tuple[int, ...] = LENGTHS, seed: int = 0) -> Inputs:
+    """Random pixels and token ids on the model's device, with captions of these lengths, repeated as needed."""
+    generator = torch.Generator().manual_seed(seed)
+    long = torch.tensor([lengths[i % len(lengths)] for i in range(pairs)])
+    ids = torch.randint(1000, 40000, (pairs, int(long.max())), generator=generator)
     place = torch.arange(ids.shape[1])
-    ids[place >= lengths[:, None] - 1] = clip.text.end
-    return clip, Inputs(pixels, ids, (place < lengths[:, None]).long()).to(device, torch.float32)
+    ids[place >= long[:, None] - 1] = clip.text.end
+    pixels = torch.randn(pairs, 3, clip.image.image_size, clip.image.image_size, generator=generator)
+    return Inputs(pixels, ids, (place < long[:, None]).long()).to(clip.device, clip.dtype)
 
 
 def whole_tail(tower, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from helpers import same, state, tiny_clip, tiny_inputs
 
 import nibkit as nk
-from nibkit import bench, ways
+from nibkit import bench, costs, speed, tradeoffs, ways
 from nibkit.side import Side
 
 
@@ -26,7 +26,7 @@ def test_all_ways_give_the_same_sums(side):
 
 def test_operations_are_counted():
     a, b = torch.randn(3, 5), torch.randn(5, 7).requires_grad_()
-    with bench.CountFlops() as counter:
+    with costs.CountFlops() as counter:
         (a @ b).sum().backward()  # a is no leaf that needs one: one product forward, one backward
     assert counter.total == 2 * 2 * 3 * 5 * 7
 
@@ -38,16 +38,56 @@ def test_a_straight_line_is_one_and_a_bent_one_is_not():
 
 def test_fewest_gradients_to_a_gap():
     """On [.05, 1] nine log-spaced nodes do at the most, the paper's even steps need far more."""
-    ours, _ = bench.gradients_to_gap("log-gauss", 0.05, list(range(2, 12)), pairs=4)
-    evenly, _ = bench.gradients_to_gap("riemann", 0.05, [5, 10, 20, 30], pairs=4)
+    ours, _ = tradeoffs.gradients_to_gap("log-gauss", 0.05, list(range(2, 12)), pairs=4)
+    evenly, _ = tradeoffs.gradients_to_gap("riemann", 0.05, [5, 10, 20, 30], pairs=4)
     assert ours is not None and ours <= 9
     assert evenly is None
 
 
-def test_table_is_stored(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "build", lambda pairs, *_: (tiny_clip(), tiny_inputs((5, 8, 3)[:pairs])))
-    bench.main(["--parts", "ways", "--pairs", "2", "3", "--repeats", "1", "--layer", "3", "--out", str(tmp_path / "bench.csv")])
-    table = pd.read_csv(tmp_path / "bench.csv")
-    assert len(table) == 2 * 2 * 4 and set(table.way) == {"plain loop", "captum", "nibkit", "floor"}
-    assert (table.seconds > 0).all() and (table[table.way == "nibkit"].ratio == 1).all()
-    assert "in how many times nibkit's" in capsys.readouterr().out
+def test_how_close_fewer_bits_come():
+    """Autocast's map must keep float32's order (rank correlation above .99), or it may not be recommended."""
+    rows = pd.DataFrame(tradeoffs.precision(pairs=4)).set_index(["way", "side"])
+    assert rows.loc[("autocast bfloat16", "image"), "rank_median"] > 0.99
+    assert (rows["rank_lowest"] <= rows["rank_median"]).all() and (rows["seconds"] > 0).all()
+    assert (rows["rank_median"] < 1).any(), "nothing was computed with fewer bits"
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The stopwatch on a tiny model: what is tested is that every part measures, stores and shows what it says."""
+    size = {"image_size": 224, "patch_size": 56, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    text = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "vocab_size": 49408}
+    monkeypatch.setattr(bench, "matrix_rate", lambda device: 1e11)
+    monkeypatch.setattr(ways, "GEOMETRIES", {"ViT-B/32": (size | {"num_hidden_layers": 4}, text | {"num_hidden_layers": 4}, 16)})
+
+
+def test_every_part_is_stored_and_shown(small, tmp_path, capsys):
+    path = tmp_path / "bench.csv"
+    parts = ["ways", "methods", "slopes", "memory"]
+    table = bench.main(["--geometry", "ViT-B/32", "--pairs", "1", "3", "--parts", *parts, "--out", str(path)])
+    said, stored = capsys.readouterr().out, pd.read_csv(path)
+    assert len(stored) == len(table) and path.with_suffix(".png").stat().st_size > 10_000
+    found = stored[stored["part"] == "ways"]
+    assert len(found) == 2 * 2 * 4 and set(found["way"]) == {"plain loop", "captum", "nibkit", "floor"}
+    assert (found["seconds"] > 0).all() and (found.loc[found["way"] == "nibkit", "ratio"] == 1).all()
+    methods = stored[stored["part"] == "methods"].set_index("way")
+    assert list(methods.index) == list(nk.METHODS)
+    assert methods.loc["nib", ["forward", "backward"]].tolist() == [24, 20] and methods.loc["m2ib", "backward"] == 200
+    assert methods.loc["rise", "forward"] == 6202  # one look at the whole and 6000 masks, one and 200
+    assert set(stored["part"]) >= {"slope num_steps", "slope pairs", "slope layer", "slope tokens", "memory"}
+    assert "in how many times nibkit's" in said and "R² of the straight line" in said
+    text = speed.markdown(stored)
+    assert "| ViT-B/32 | 3 | both |" in text and "| chefer |" in text and "R²" in text
+
+
+def test_what_would_take_too_long_is_left_out(small, capsys):
+    table = bench.main(["--geometry", "ViT-B/32", "--pairs", "1", "--parts", "ways", "--budget", "1e-9"])
+    assert table.empty and "left out, a round would take about" in capsys.readouterr().out
+
+
+def test_readme_has_the_tables_as_they_are():
+    """If this fails: python -m nibkit speed."""
+    readme = (nk.claims.data_dir().parent / "README.md").read_text(encoding="utf-8")
+    inside = readme.split(speed.MARKS[0])[1].split(speed.MARKS[1])[0]
+    for path in (nk.claims.data_dir() / "bench").glob("*.csv"):
+        assert speed.markdown(pd.read_csv(path)) in inside and f"data/bench/{path.stem}.png" in inside
