@@ -26,6 +26,7 @@ __all__ = [
     "from_density",
     "gaussian",
     "information",
+    "information_draws",
     "information_gaussian",
     "information_monte_carlo",
     "information_rate",
@@ -145,13 +146,24 @@ def information_rate(z: Law, lam: float, sigma: float, step: float = 0.1) -> flo
 
 
 def information_monte_carlo(z: Law, lam: float, sigma: float, samples: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """(estimate, its standard error) of I(λz + ε; z) in nats: the mean of log P(z̃|z)/P(z̃) over draws; any d.
+    """(estimate, its standard error) of I(λz + ε; z) in nats: the mean of ``information_draws``; any d.
 
-    One seed draws the same z and ε at every λ and σ, so that differences are surer than each value. The global random state is
-    left alone. Raises ValueError unless λ ≥ 0, σ > 0 and samples ≥ 2.
+    Raises ValueError unless λ ≥ 0, σ > 0 and samples ≥ 2.
     """
     if samples < 2:
         raise ValueError(f"samples must be 2 or more, for a standard error; got {samples!r}")
+    values = information_draws(z, lam, sigma, samples, seed)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(samples))
+
+
+def information_draws(z: Law, lam: float, sigma: float, samples: int = 10_000, seed: int = 0) -> np.ndarray:
+    """log P(z̃|z)/P(z̃) in nats for draws of (z, z̃), [samples]: their mean estimates I(λz + ε; z) (Eq. 5); any d.
+
+    One seed draws the same z and ε at every λ and σ: the difference of two λ, draw by draw, is far surer than each value. The
+    global random state is left alone. Raises ValueError unless λ ≥ 0, σ > 0 and samples ≥ 1.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be 1 or more; got {samples!r}")
     lam, sigma, rng = width(lam), positive(sigma, "sigma"), np.random.default_rng(seed)
     tau = np.hypot(lam * z.spread, sigma)
     scaled = lam * (z.points - z.mean)
@@ -166,8 +178,7 @@ def information_monte_carlo(z: Law, lam: float, sigma: float, samples: int = 10_
     with np.errstate(divide="ignore"):
         atoms = -special.logsumexp(np.log(z.weights) - (gap + 2 * along) / (2 * tau**2), axis=1)
     smear = (blur**2).sum(1) / (2 * tau**2) - (noise**2).sum(1) / (2 * sigma**2) + z.dim * np.log(tau / sigma)
-    values = atoms + smear
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(samples))
+    return atoms + smear
 
 
 # --- what the above share ---------------------------------------------------------------------------------------------
