@@ -192,6 +192,14 @@ def test_monte_carlo_in_many_dimensions_is_bounded_by_the_entropy():
     assert ib.information_monte_carlo(ib.Law(points), 0.0, 1.0, samples=100)[0] == pytest.approx(0, abs=1e-12)
 
 
+def test_draws_average_to_the_estimate_and_their_difference_is_surer():
+    wide, narrow = (ib.information_draws(EIGHT, lam, 0.5, samples=4000, seed=1) for lam in (0.55, 0.5))
+    value, error = ib.information_monte_carlo(EIGHT, 0.5, 0.5, samples=4000, seed=1)
+    assert narrow.shape == (4000,) and narrow.mean() == pytest.approx(value) and narrow.std(ddof=1) / 4000**0.5 == error
+    growth, sure = (wide - narrow).mean(), (wide - narrow).std(ddof=1) / 4000**0.5
+    assert abs(growth - ib.information(EIGHT, 0.55, 0.5) + ib.information(EIGHT, 0.5, 0.5)) < 4 * sure < error
+
+
 # --- bad input ---
 
 BAD = {
@@ -220,7 +228,8 @@ BAD = {
     "one or two dimensions": lambda: ib.information(ib.Law(np.eye(3)), 1.0, 1.0),
     "too large": lambda: ib.information(EIGHT, 1.0, 1e-9),
     "atoms only": lambda: ib.pointwise_information(ib.gaussian(1.0), 1.0, 1.0),
-    "samples must be": lambda: ib.information_monte_carlo(COIN, 1.0, 1.0, samples=1),
+    "samples must be 2": lambda: ib.information_monte_carlo(COIN, 1.0, 1.0, samples=1),
+    "samples must be 1": lambda: ib.information_draws(COIN, 1.0, 1.0, samples=0),
 }
 
 

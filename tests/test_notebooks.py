@@ -14,10 +14,10 @@ PATHS = sorted(FOLDER.glob("*.ipynb"))
 # How many cells nbval must really compare in each notebook: text that it could find wrong, a bare <Figure …> not counted.
 COMPARED = {
     "00_start_here": 7,
-    "01_information_bottleneck": 20,
+    "01_information_bottleneck": 23,
     "02_bottleneck_attribution": 9,
     "03_theorem_1": 24,
-    "04_theorem_2": 20,
+    "04_theorem_2": 21,
     "05_theorem_3": 28,
     "06_axioms": 27,
     "07_clip_attribution": 15,
