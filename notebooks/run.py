@@ -120,7 +120,7 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def lighten(png: str) -> str:
     """A base64 PNG with 64 levels a channel in place of 256: pictures with noise in them shrink, colours stay."""
     with Image.open(io.BytesIO(base64.b64decode(png))) as image:
-        small = ImageOps.posterize(image.convert("RGB"), 6)
+        small = ImageOps.posterize(image.convert("RGB"), 6).point(lambda level: level * 255 // 252)  # white stays white
     buffer = io.BytesIO()
     small.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -1,7 +1,7 @@
-"""Checks that can fail: a mistake put into the formulas of notebooks 05 and 06, or into nibkit, is caught by one of their claims.
+"""Checks that can fail: a mistake in the formulas of notebooks 02, 05 and 06, or in nibkit, is caught by one of their claims.
 
-The notebooks' own cells are run: those tagged "toy" (no model), with one piece of source replaced, and, for nibkit, those up to
-the comparison with captum. An unchanged run must pass, a changed one must raise AssertionError.
+The notebooks' own cells are run: those tagged "toy" (no model) and a few that need the model, with one piece of source replaced,
+and, for nibkit, those up to the comparison with captum. An unchanged run must pass, a changed one must raise AssertionError.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ MUTATIONS = [  # (notebooks, what is wrong, source, its replacement)
     (BOTH, "weights times λ", "float(w) * gradient(F, float(l) * z)", "float(l) * float(w) * gradient(F, float(l) * z)"),
     (BOTH, "gradient at z, not along the ray", "gradient(F, float(l) * z)", "gradient(F, z)"),
     (BOTH, "z squared", "return z * sum(float(w) * gradient", "return z**2 * sum(float(w) * gradient"),
-    (BOTH, "change of variables without its derivative", "w * 3 * t**2", "w"),
+    (BOTH, "change of variables without its derivative", "w * 3 * tau**2", "w"),
     (
         (THEOREM_3,),
         "midpoint for right sum",
@@ -48,13 +48,22 @@ MUTATIONS = [  # (notebooks, what is wrong, source, its replacement)
     ((THEOREM_3,), "cells shifted by a whole step", "shifted = 1 / (2 * n)", "shifted = 1 / n"),
     ((THEOREM_3,), "missing 24", "errors * 24 * ns**2", "errors * 12 * ns**2"),
     ((THEOREM_3,), "n for n²", "errors * 24 * ns**2", "errors * 24 * ns"),
-    ((THEOREM_3,), "projection forgotten", "(w_ln - w_ln.mean() - height * normed / 8)", "(w_ln - height * normed / 8)"),
+    ((THEOREM_3,), "projection forgotten", "(r_ln - r_ln.mean() - height * normed / 8)", "(r_ln - height * normed / 8)"),
     ((THEOREM_3,), "½ forgotten in ½ log(1/eps)", "0.5 * np.log(10) * gain", "np.log(10) * gain"),
-    ((THEOREM_3,), "cosh forgotten in the sinh weights", "step * c * np.cosh(tau)", "np.full(n, step * c)"),
+    ((THEOREM_3,), "eps left in where it should be 0", "F_ln(z, 0.0)", "F_ln(z)"),
+    (
+        (THEOREM_3,),
+        "eps forgotten",
+        "lambda z, eps=1e-5: nnf.layer_norm(z, (8,), eps=eps)",
+        "lambda z, eps=1e-5: nnf.layer_norm(z, (8,), eps=1e-30)",
+    ),
+    ((THEOREM_3,), "cosh forgotten in the sinh weights", "step * scale * np.cosh(tau)", "np.full(n, step * scale)"),
     ((AXIOMS,), "speed forgotten along a path", "speed(float(l)) * gradient", "gradient"),
     ((AXIOMS,), "bias not taken back", "(u[..., 0] - 1) * u[..., 1]", "u[..., 0] * u[..., 1]"),
     ((AXIOMS,), "min–max without division", "return (m - low) / (high - low)", "return m - low"),
     ((AXIOMS,), "min–max without shift", "return (m - low) / (high - low)", "return m / (high - low)"),
+    ((AXIOMS,), "a shared width without its derivative", "lambda l: vector(2 * l, 2 * l)", "lambda l: vector(1.0, 1.0)"),
+    ((AXIOMS,), "a ramp that does not saturate", "(50 * z).clamp(max=1)", "50 * z"),
     ((AXIOMS,), "a head that doesn't mix", "swap_head = lambda x: x.flip(-1)", "swap_head = lambda x: x"),
     ((AXIOMS,), "removal with the wrong sign", "[A[1], F(z) - F(without)]", "[A[1], F(without) - F(z)]"),
     ((AXIOMS,), "interaction in the additive toy", "- z[..., 1] ** 2 + 1", "- z[..., 0] * z[..., 1] ** 2 + 1"),
@@ -106,6 +115,89 @@ def test_mistake_is_caught(name, old, new):
         run(mutated)
 
 
+# --- mistakes in the cells that need the model -------------------------------------------------------------------------------
+# Only the cells named by a piece of their source are run, with fewer pairs where that does.
+
+IMPORTANCE, LEDGER_05 = "def importance(", ("clip = nk.load_clip", "sides = {", 'nk.claim("T3.18"', 'nk.claim("T3.31"')
+REMOVAL = ("clip = nk.load_clip", "toys = {", "A_by = {", "def removal_effects(", "def rates(", 'nk.claim("AX.26"')
+TOKEN = ("clip = nk.load_clip", "toys = {", "A_ray, A_ten =", "def minmax(", "A_by = {", 'nk.claim("AX.21"')
+SQUEEZE = ("import nibkit as nk", 'nk.claim("BA1"', "def squeeze(", 'nk.claim("BA3"', 'nk.claim("BA4"')
+NIB_RULE = ', rule="log-gauss")'
+IN_THE_MODEL = [  # (notebook, cells, pairs, what is wrong, source, its replacement)
+    (THEOREM_3, LEDGER_05, 2, "class token forgotten", "(A[name].sum(1) + null[name]", "(A[name][:, 1:].sum(1) + null[name]"),
+    (THEOREM_3, LEDGER_05, 2, "null term forgotten", "(A[name].sum(1) + null[name]", "(A[name].sum(1)"),
+    (THEOREM_3, LEDGER_05, 2, "null term with the wrong sign", "= low - closed", "= closed - low"),
+    (
+        THEOREM_3,
+        LEDGER_05,
+        2,
+        "another start",
+        "null, start, books = clip.similarity(inputs).cpu(), {}, {}, 0.05",
+        "null, start, books = clip.similarity(inputs).cpu(), {}, {}, 0.1",
+    ),
+    (
+        THEOREM_3,
+        LEDGER_05,
+        2,
+        "even nodes for log-spaced ones",
+        'nk.quadrature.nodes("log-gauss", 10)',
+        'nk.quadrature.nodes("riemann", 10)',
+    ),
+    (THEOREM_3, LEDGER_05, 2, "dropped factor z", "return z * sum(float(w) * gradient", "return sum(float(w) * gradient"),
+    (THEOREM_3, LEDGER_05, 2, "nk.nib with another rule", NIB_RULE, ', rule="gauss", start=0.05)'),
+    (AXIOMS, TOKEN, 6, "a patch for the class token", "token, patches = A_by[9][:, 0]", "token, patches = A_by[9][:, 1]"),
+    (
+        AXIOMS,
+        TOKEN,
+        6,
+        "class token counted twice",
+        "patches = A_by[9][:, 0], A_by[9][:, 1:]",
+        "patches = A_by[9][:, 0], A_by[9][:, 0:]",
+    ),
+    (AXIOMS, REMOVAL, 24, "removal with the wrong sign", "(F(z) - torch.stack(scores))", "(torch.stack(scores) - F(z))"),
+    (
+        AXIOMS,
+        REMOVAL,
+        24,
+        "patches shifted by the class token",
+        "for i in range(1, z.shape[1]):",
+        "for i in range(z.shape[1] - 1):",
+    ),
+    ("02_bottleneck_attribution", SQUEEZE, 0, "the optimiser takes no step", "optimizer.step()", "pass"),
+    ("02_bottleneck_attribution", SQUEEZE, 0, "score with the wrong sign", "- score(noisy).mean()", "+ score(noisy).mean()"),
+    ("02_bottleneck_attribution", SQUEEZE, 0, "β forgotten", "beta * divergence(z, lam).mean()", "0 * divergence(z, lam).mean()"),
+    ("02_bottleneck_attribution", SQUEEZE, 0, "variance for its root", "[[(1 - lam) ** 2]]", "[[1 - lam]]"),
+]
+
+
+def model_cells(name: str, wanted: tuple, pairs: int) -> list[str]:
+    """The setup cell, the definition of importance and the wanted cells, in order, pictures not shown, with so many pairs."""
+    cells = [c.source.replace("plt.show()", "plt.close()") for c in code_cells(name)]
+    chosen = cells[:1] + [c for c in cells[1:] if any(mark in c for mark in (IMPORTANCE, *wanted))]
+    assert all(any(mark in c for c in chosen) for mark in wanted), (
+        "the notebook lacks one of these cells: bring this test up to date"
+    )
+    return [c.replace("sample(6,", f"sample({pairs},").replace("sample(24,", f"sample({pairs},") for c in chosen]
+
+
+@pytest.mark.parametrize("name, wanted, pairs", list(dict.fromkeys(case[:3] for case in IN_THE_MODEL)), ids=lambda x: str(x)[:20])
+def test_unchanged_model_cells_pass(name, wanted, pairs):
+    assert "✓" in run(model_cells(name, wanted, pairs))
+
+
+@pytest.mark.parametrize(
+    "name, wanted, pairs, old, new",
+    [(name, wanted, pairs, old, new) for name, wanted, pairs, _, old, new in IN_THE_MODEL],
+    ids=[f"{name[:2]}: {what}" for name, _, _, what, _, _ in IN_THE_MODEL],
+)
+def test_mistake_in_model_cells_is_caught(name, wanted, pairs, old, new):
+    cells = model_cells(name, wanted, pairs)
+    mutated = [source.replace(old, new) for source in cells]
+    assert mutated != cells, f"the notebook no longer has {old!r}: bring this test up to date"
+    with pytest.raises(AssertionError):
+        run(mutated)
+
+
 # --- mistakes in nibkit ---------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +238,18 @@ NIBKIT = {
     "channel mean instead of sum": slopes_times(lambda z: 1 / z.shape[-1]),
     "half the weights": slopes_times(lambda z: 0.5),
 }
+
+
+def lam_for_its_square(monkeypatch):
+    module = importlib.import_module("nibkit.baselines.m2ib")
+    wrong = lambda z, lam: 0.5 * ((1 - lam) ** 2 + lam * z**2 - 1) - torch.log(1 - lam)  # noqa: E731
+    monkeypatch.setattr(module, "divergence", wrong)
+
+
+def test_mistake_in_the_divergence_is_caught(monkeypatch):
+    lam_for_its_square(monkeypatch)
+    with pytest.raises(AssertionError):
+        run(model_cells("02_bottleneck_attribution", SQUEEZE, 0))
 
 
 def test_nibkit_agrees_with_captum():
