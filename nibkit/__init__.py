@@ -4,6 +4,9 @@
 >>> clip = nk.load_clip("shapes")                         # the bundled model; or a hub name, or a folder
 >>> inputs = clip.prepare("photo.jpg", "a red circle")    # doctest: +SKIP
 >>> attribution = nk.nib(clip, inputs)                    # doctest: +SKIP
+
+Two modules share their name with a function: ``nk.nib`` and ``nk.localisation`` are the functions. What else these modules hold
+comes by ``from nibkit.localisation import pointing_game``.
 """
 
 from . import bottleneck, controls, datasets, paper, plots, quadrature, shapes

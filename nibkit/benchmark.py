@@ -25,6 +25,7 @@ from .statistics import summarise
 from .storage import check_path, read_results
 
 DATA = ("shapes", "folder", "conceptual-captions", "imagenet", "flickr8k", "rsicd")
+LISTED = 100  # rows that can't be used, at most so many by name
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     result = parser.add_argument_group("what comes out")
     result.add_argument("--out", type=Path, help="the SQLite file that takes the rows and that a later call goes on from")
     result.add_argument("--summary", choices=STYLES, default="markdown", help="printed at the end (default: markdown)")
-    result.add_argument("--against", default="nib", help="the method that all others are compared with (default: nib)")
+    result.add_argument("--against", help="the method that all others are compared with (default: nib, where it is among them)")
     result.add_argument("--figure", type=Path, help="where the summary's figure goes, summary.png for example")
     result.add_argument("--read", action="store_true", help="only summarise what --out holds by now; explain nothing")
     return parser
@@ -109,13 +110,17 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> pd.DataFrame:
     """Load, explain, score."""
+    from . import METHODS
     from .loading import load_clip
 
     methods = None if args.methods is None else dict(map(read_method, args.methods))
     if args.methods is not None and len(methods) < len(args.methods):
         raise ValueError("--methods names one twice")
+    if args.against is not None and args.against not in (methods or METHODS):
+        raise ValueError(f"--against {args.against} is not among the methods: {', '.join(methods or METHODS)}")
     clip = load_clip(args.clip, device=args.device)
     pairs = load_pairs(args, clip)
+    list_skipped(getattr(pairs, "skipped", ()))
     how = dict(batch_size=args.batch_size, protocol=args.protocol, seed=args.seed, timing=args.timing)
     how |= dict(curve_steps=args.curve_steps, retry_skipped=args.retry_skipped)
     if args.dask:
@@ -124,6 +129,15 @@ def run(args: argparse.Namespace) -> pd.DataFrame:
         with distributed.Client(args.dask) as client:
             return evaluate(clip, pairs, methods, args.out, client=client, **how)
     return evaluate(clip, pairs, methods, args.out, engine=None if args.dask is None else "dask", **how)
+
+
+def list_skipped(rows: Iterable) -> None:
+    """Name the data set's rows that can't be used: the warning of the loader counts them, and there may be millions."""
+    for number, (id, reason) in enumerate(rows):
+        if number == LISTED:
+            print(f"skipped: and {len(rows) - LISTED} more, by .skipped of the data set in Python", file=sys.stderr)
+            break
+        print(f"skipped: {id}: {reason}", file=sys.stderr)
 
 
 def load_pairs(args: argparse.Namespace, clip: Clip) -> Iterable:
@@ -170,7 +184,7 @@ def report(args: argparse.Namespace, table: pd.DataFrame) -> int:
         print("no pair could be explained", file=sys.stderr)
         return 1
     methods = list(dict.fromkeys(table["method"]))
-    summary = summarise(table, args.against if args.against in methods else None)
+    summary = summarise(table, args.against or ("nib" if "nib" in methods else None))
     print(format_summary(summary, args.summary), end="")
     if args.figure is not None:
         import matplotlib

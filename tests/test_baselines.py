@@ -173,6 +173,16 @@ def test_rollouts_that_start_earlier_differ():
     assert all(relative(a, b) > 1e-2 for a, b in zip(maps, maps[1:]))
 
 
+def test_fastig_with_a_relu_before_the_mean_over_heads_is_chefer(monkeypatch):
+    """The line between the two paper variants is that relu alone; after the mean it would be another method."""
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8))
+    chefer, fastig = baselines.chefer(clip, inputs), baselines.fastig(clip, inputs)
+    assert relative(fastig.image.relu(), chefer.image) > 1e-2
+    mean = torch.Tensor.mean
+    monkeypatch.setattr(torch.Tensor, "mean", lambda self, *dims: mean(self.relu() if dims == (1,) else self, *dims))
+    assert_close(baselines.fastig(clip, inputs), chefer, 1e-6)
+
+
 # --- gradients at the input -------------------------------------------------------------------------------------------
 
 
@@ -608,6 +618,39 @@ def test_bad_options_are_named(name, options, message):
     for method in [name] if name else baselines.__all__:
         with pytest.raises((ValueError, TypeError), match=message):
             getattr(baselines, method)(tiny_clip(), tiny_inputs((5,)), **options)
+
+
+class Opaque(torch.nn.Module):
+    """A block that can be called and nothing else."""
+
+    def __init__(self, block, keep=()):
+        super().__init__()
+        self.call = [block]
+        for name in keep:
+            setattr(self, name, getattr(block, name))
+
+    def forward(self, z, mask):
+        return self.call[0](z, mask)
+
+
+HIDDEN = [("image", (), "q_proj"), ("text", ("self_attn", "layer_norm1", "layer_norm2"), "mlp")]
+
+
+@pytest.mark.parametrize("side, keep, lost", HIDDEN)
+def test_blocks_that_hide_their_attention_are_named(side, keep, lost):
+    clip, inputs = new_clip(), tiny_inputs((5,))
+    seen = [method(clip, inputs, layer=2).image for method in (nk.nib, baselines.gradcam)]
+    blocks = getattr(clip, side).blocks
+    blocks[-1] = Opaque(blocks[-1], keep)
+    what = rf"clip's {side} block {len(blocks) - 1} \(Opaque\) hides them: it has no .*{lost}\..*nk.load_clip"
+    for method in (baselines.chefer, baselines.saliency, baselines.fastig):
+        with pytest.raises(ValueError, match=f"{method.__name__} reads the attention weights, but {what}"):
+            method(clip, inputs)
+    with pytest.raises(ValueError, match=what):
+        baselines.chefer(clip, inputs, variant="original")
+    assert torch.isfinite(baselines.saliency(clip, inputs, variant="original").pixels).all()
+    for image, method in zip(seen, (nk.nib, baselines.gradcam)):
+        assert relative(method(clip, inputs, layer=2).image, image) < 1e-5
 
 
 @pytest.mark.parametrize("method", baselines.__all__)

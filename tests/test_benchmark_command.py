@@ -81,10 +81,16 @@ def test_a_folder_with_damaged_pictures(capfd):
     how = ["--data", "folder", "--path", pictures, "--methods", "nib", "--batch-size", 2]
     assert run(*how) == 0
     out, err = capfd.readouterr()
-    assert "n = 2 pairs" in out and err.count("1.png") >= 1
+    assert "n = 2 pairs" in out and "skipped: 1.png: unreadable picture: " in err
     assert run(*how, "--data-options", "check=False") == 0  # then the damage is met later
     out, err = capfd.readouterr()
     assert "n = 2 pairs" in out and "skipped: 1.png: " in err
+
+
+def test_rows_that_cannot_be_used_are_listed_up_to_a_hundred(capfd):
+    benchmark.list_skipped([(f"{i}.jpg", "missing picture") for i in range(benchmark.LISTED + 2)])
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == benchmark.LISTED + 1 and lines[0] == "skipped: 0.jpg: missing picture" and "and 2 more" in lines[-1]
 
 
 def test_nothing_that_can_be_explained_is_status_1(capfd):
@@ -116,6 +122,7 @@ BAD = {
     "method": (["--methods", "lime"], "unknown method 'lime': the methods are nib"),
     "method's option": (["--methods", "nib:steps=3"], "method 'nib:steps=3' can't be called with these options"),
     "option without value": (["--methods", "nib:steps"], "'steps' is no option: write name=value"),
+    "method to compare with": (["--methods", "nib", "--against", "m2ib"], "--against m2ib is not among the methods: nib"),
     "method twice": (["--methods", "nib", "nib"], "--methods names one twice"),
     "batch size": (["--batch-size", "0"], "batch_size must be a whole number"),
     "no path": (["--data", "folder"], "--data folder needs --path"),

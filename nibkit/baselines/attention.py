@@ -7,12 +7,14 @@
 in the row of the position that is read (class token, end token). That is ``variant="paper"``; what the methods' own authors
 published, ``variant="original"``, is Chefer's rollout over the blocks and, for the other two, gradients at the pixels.
 
-A is computed here from the blocks' own weights, so any ``attn_implementation`` will do. F is the cosine. The NIB authors'
+A is computed here from the blocks' own weights, so any ``attn_implementation`` will do; blocks that are not built as CLIP's
+are refused. F is the cosine. The NIB authors'
 code differentiates the logit, a fixed multiple of it: min–max maps are the same.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -151,13 +153,39 @@ def attention_gradients(side: Side, target: torch.Tensor, rows: np.ndarray, long
     return [(a.detach(), g) for a, g in zip(weights, torch.autograd.grad(f, weights, torch.ones_like(f)))]
 
 
+def check_attention(clip: Clip, method: str, first: tuple[int, int]) -> None:
+    """ValueError if a block from ``first`` (image, text) on is not built as CLIP's are: its attention can't be written out."""
+    parts = (
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.out_proj",
+        "layer_norm1",
+        "layer_norm2",
+        "mlp",
+    )
+    for side, tower, start in zip(("image", "text"), (clip.image, clip.text), first):
+        for number, block in enumerate(tower.blocks[start:], start):
+            if lost := [part for part in parts if not callable(functools.reduce(_part, part.split("."), block))]:
+                raise ValueError(
+                    f"{method} reads the attention weights, but clip's {side} block {number} ({type(block).__name__}) hides "
+                    f"them: it has no {lost[0]}. Give a model with CLIP's own blocks (nk.load_clip), or take a method that "
+                    'looks at no attention: nib, m2ib, rise, gradcam, mfaba, or saliency and fastig with variant="original"'
+                )
+
+
+def _part(module, name: str):
+    return getattr(module, name, None)
+
+
 def read_attention(
     clip: Clip, inputs: Inputs, method: str, combine: Combine, first: tuple | None, batch_size: int | None, options: dict
 ) -> Attribution:
     """The row that is read of combine(A, ∇A), rolled out from block ``first`` (image, text) on; None: the last block alone."""
+    towers = clip.image, clip.text
+    first = first or tuple(tower.depth - 1 for tower in towers)
+    check_attention(clip, method, first)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        towers = clip.image, clip.text
-        first = first or tuple(tower.depth - 1 for tower in towers)
         sides = image, text = [Side(tower, inputs, block, batch_size) for tower, block in zip(towers, first)]
         scale = clip.model.logit_scale.exp()
         values = roll_out(image, text.features, combine, scale), roll_out(text, image.features, combine, scale)
