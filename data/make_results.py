@@ -16,7 +16,7 @@ import nibkit as nk
 from nibkit import controls
 
 ROOT = Path(__file__).resolve().parents[1]
-BETAS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9]  # half of those in Table 5
+BETAS = [k / 100 for k in range(1, 10)] + [k / 10 for k in range(1, 10)]  # those of Table 5
 COLUMNS = [
     "pair",
     "method",
@@ -45,7 +45,7 @@ RUNS = {  # name: (scenes, seed, methods)
     "grid": (
         100,
         2027,
-        {f"{n},{layer}": nib_at(num_steps=n, layer=layer) for n in (3, 10, 40) for layer in (3, 6, 9, 10)},
+        {f"{n},{layer}": nib_at(num_steps=n, layer=layer) for n in (3, 5, 10, 20, 40) for layer in (0, 3, 6, 8, 9, 10, 11)},
     ),
 }
 
