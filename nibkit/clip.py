@@ -6,10 +6,8 @@ l = 0 is the embedded input, l = depth is what leaves the last block.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from torch.nn import functional as nnf
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 from .inputs import PICTURE, Inputs, as_list, check_captions, read_tokens, to_rgb, tokenize
+from .precision import exact, untouched
 
 
 class Tower(nn.Module):
@@ -112,7 +111,8 @@ class ImageTower(Tower):
                 f"pixel_values are {height} × {width}, this model takes {self.image_size} × {self.image_size}: "
                 "use clip.prepare, or resize and crop first"
             )
-        return self.pre_norm(self.embeddings(inputs.pixel_values))
+        with exact(inputs.pixel_values.device):  # a convolution: on CUDA torch computes it in TF32 unless told otherwise
+            return self.pre_norm(self.embeddings(inputs.pixel_values))
 
     def pooled(self, inputs: Inputs) -> torch.Tensor:
         return torch.zeros(len(inputs), dtype=torch.long, device=inputs.input_ids.device)
@@ -269,38 +269,3 @@ class Clip:
         inputs = self.check(inputs)
         with untouched(self.model), torch.no_grad():
             return tower.tail(tower.head(inputs, 0), inputs, 0)
-
-
-@contextlib.contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, computing exactly; all modes are put back on the way out, also after an exception."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        with exact() if next(model.parameters()).device.type == "cuda" else contextlib.nullcontext():
-            yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextlib.contextmanager
-def exact() -> Iterator[None]:
-    """On CUDA: float32 means float32 (no TF32, which has 10 bits), and sums are added in the same order each time.
-
-    NIBKIT_TF32=1 leaves TF32 as torch has it, for speed.
-    """
-    convolutions, products, filling = torch.backends.cudnn.conv, torch.backends.cuda.matmul, torch.utils.deterministic
-    before = convolutions.fp32_precision, products.fp32_precision, filling.fill_uninitialized_memory
-    fixed = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
-    try:
-        torch.use_deterministic_algorithms(True)
-        filling.fill_uninitialized_memory = False
-        if os.environ.get("NIBKIT_TF32") != "1":
-            convolutions.fp32_precision = products.fp32_precision = "ieee"
-        yield
-    finally:
-        convolutions.fp32_precision, products.fp32_precision, filling.fill_uninitialized_memory = before
-        torch.use_deterministic_algorithms(fixed[0], warn_only=fixed[1])

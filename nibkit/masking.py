@@ -16,7 +16,7 @@ from torch.nn import functional as nnf
 from .attribution import Attribution
 from .clip import Clip, ImageTower, Tower
 from .inputs import Inputs
-from .side import default_batch_size
+from .side import default_batch_size, in_halves
 
 
 @dataclass(frozen=True)
@@ -172,13 +172,15 @@ def encode(
     weight, length = tower.projection.weight, tower.span(inputs)[pairs]
     order, size = np.argsort(length, kind="stable"), batch_size or default_batch_size(tower)
     features = [weight.new_zeros(len(pairs), weight.shape[0]) for _ in maps]
-    for i in range(0, len(order), size):
-        rows = order[i : i + size]
+
+    def work(rows: np.ndarray) -> None:
         part = tower.crop(inputs[pairs[rows]], int(length[rows].max()))
         pooled = tower.pooled(part)
         for found, scale in zip(features, maps):
             z = tower.embed(part) if scale is None else embed_scaled(tower, part, scale(rows))
             found[rows] = tower.finish(z, 0, pooled, tower.mask(z.shape[1], part.attention_mask)).to(weight.dtype)
+
+    in_halves(order, size, work)
     return features
 
 

@@ -12,6 +12,8 @@ from tqdm.auto import tqdm
 from .clip import Tower
 from .inputs import Inputs
 
+BUSY = 2**24  # numbers in the states of a GPU's batch: reading them takes many times as long as starting an operation
+
 
 class Side:
     """One encoder, cut: the latents z = head(x) of all pairs, their features tail(z), and a way to narrow them."""
@@ -38,20 +40,10 @@ class Side:
     def in_batches(self, pairs: np.ndarray, work: Callable[[np.ndarray, int], None]) -> None:
         """``work(rows, longest)`` for all rows, each a row of ``pairs``, ``batch_size`` at a time and at most.
 
-        Rows are sorted by their pair's length, so that no padding is computed for nothing. Where the memory of a GPU does not do,
-        from there on half as many go at once.
+        Rows are sorted by their pair's length, so that no padding is computed for nothing. See ``in_halves`` for a full memory.
         """
-        left = np.argsort(self.length[pairs], kind="stable")
-        while len(left):
-            rows = left[: self.batch_size]
-            try:
-                work(rows, int(self.length[pairs[rows]].max()))
-            except torch.OutOfMemoryError:
-                if len(rows) == 1:
-                    raise
-                self.batch_size = (len(rows) + 1) // 2
-                continue
-            left = left[len(rows) :]
+        order = np.argsort(self.length[pairs], kind="stable")
+        self.batch_size = in_halves(order, self.batch_size, lambda rows: work(rows, int(self.length[pairs[rows]].max())))
 
     def tail(self, z: torch.Tensor, pairs) -> torch.Tensor:
         """Features of states z [R, S, C] that stand for these pairs."""
@@ -82,15 +74,34 @@ class Side:
         return scores, slopes
 
 
+def in_halves(rows: np.ndarray, size: int, work: Callable[[np.ndarray], None]) -> int:
+    """``work`` on all rows in their order, ``size`` at a time; where a GPU's memory does not do, from there on half as many.
+
+    Returns the size that did.
+    """
+    while len(rows):
+        part = rows[:size]
+        try:
+            work(part)
+        except torch.OutOfMemoryError:
+            if len(part) == 1:
+                raise
+            size = (len(part) + 1) // 2
+            continue
+        rows = rows[len(part) :]
+    return size
+
+
 def default_batch_size(tower: Tower) -> int:
     """How many pair-steps go through a tower at once if nobody says.
 
-    On a CPU no more than its caches like; on a GPU what half of its free memory holds, if a token leaves about 24 vectors in each
-    block for the gradient.
+    On a CPU no more than its caches like. On a GPU as many as keep it busy (``BUSY``), if half of its free memory holds them:
+    a token leaves about 24 vectors in each block for the gradient.
     """
     weight = tower.projection.weight
+    row = tower.positions * weight.shape[1]  # numbers in a state
     if weight.device.type != "cuda":
         return max(16, 10240 // weight.shape[1])
-    free, _ = torch.cuda.mem_get_info(weight.device)
-    row = 24 * tower.depth * tower.positions * weight.shape[1] * weight.element_size()
-    return int(min(max(free // 2 // row, 1), 8192))
+    free = torch.cuda.mem_get_info(weight.device)[0]
+    free += torch.cuda.memory_reserved(weight.device) - torch.cuda.memory_allocated(weight.device)  # torch keeps it for the next
+    return max(1, min(BUSY // row, free // 2 // (24 * tower.depth * row * weight.element_size())))

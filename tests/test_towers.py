@@ -8,7 +8,7 @@ import torch
 from helpers import END, START, VOCABULARY, new_clip, relative, tiny_clip, tiny_inputs
 
 import nibkit as nk
-from nibkit.clip import exact
+from nibkit.precision import exact
 
 MODELS = {
     "7×7, 12 + 12 blocks": dict(depth=12, image_size=224, patch=32),
@@ -289,9 +289,11 @@ def settings() -> tuple:
 @pytest.mark.parametrize("tf32", [False, True])
 def test_exactness_is_for_the_time_of_a_call(monkeypatch, raises, tf32):
     monkeypatch.setenv("NIBKIT_TF32", str(int(tf32)))
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr("nibkit.precision.products_keep_their_order", lambda device: True)  # asks the device itself
     before = settings()
-    with contextlib.suppress(KeyError), exact():
+    with exact(torch.device("cpu")):
+        assert settings() == before
+    with contextlib.suppress(KeyError), exact(torch.device("cuda")):
         inside = settings()
         if raises:
             raise KeyError
