@@ -37,9 +37,9 @@ def mutual_information(joint) -> float:
 
 
 def code_information(joint, encoder) -> tuple[float, float]:
-    """(I(Z; X), I(Z; Y)) in nats of a code Z drawn by ``encoder`` [X, Z] = p(z|x) from X alone: the axes of Eq. 1's plane.
+    """(I(Z; X), I(Z; Y)) in nats of a code Z drawn by ``encoder`` [X, Z] = p(c|x) from X alone: the axes of Eq. 1's plane.
 
-    Raises ValueError as ``mutual_information`` does, and unless the encoder's rows are probabilities, one row for each x.
+    c is a letter of Z. Raises ValueError as ``mutual_information`` does, and unless the encoder's rows are probabilities, one row for each x.
     """
     joint, encoder = _table(joint), np.asarray(encoder, float)
     if encoder.ndim != 2 or len(encoder) != len(joint) or (encoder < 0).any() or not np.allclose(encoder.sum(1), 1):
@@ -53,7 +53,7 @@ def blahut_arimoto(joint, beta: float, encoder=None, max_steps: int = 20_000, to
     Each step raises the objective or leaves it. The end may be a local maximum, or a stationary point that is none: a letter
     that gives some x probability 0, and a y that x excludes, is never taken up, so for tables with zeros start from a positive
     encoder. Letters that die out are removed, so Z may shrink. Right at a corner of the curve the end comes slowly (then the last
-    of ``max_steps`` is returned). Fixed point: p(z|x) ∝ p(z) exp(−KL(p(y|x) ‖ p(y|z)) / β) (Tishby et al.
+    of ``max_steps`` is returned). Fixed point: p(c|x) ∝ p(c) exp(−KL(p(y|x) ‖ p(y|c)) / β), c a letter (Tishby et al.
     2000; their β is 1/β).
 
     Args:

@@ -236,7 +236,13 @@ IN_NOTEBOOKS = [  # (notebook, what is wrong, a piece of a cell, its replacement
         "T2.24 T2.25",
     ),
     (T2, "noiseless: λ dropped", "np.unique(lam * law.points", "np.unique(law.points", "T2.11"),
-    (T2, "scaled information: σ for σ²", "[s**2 * ib.information(eight, 1.0, s)", "[s * ib.information(eight, 1.0, s)", "T2.13"),
+    (
+        T2,
+        "scaled information: σ for σ²",
+        "[sigma**2 * ib.information(eight, 1.0, sigma)",
+        "[sigma * ib.information(eight, 1.0, sigma)",
+        "T2.13",
+    ),
     (T2, "float32: noise of 1e-7", "(1e-9 * draw", "(1e-7 * draw", "T2.17"),
 ]
 
