@@ -39,7 +39,8 @@ def mutual_information(joint) -> float:
 def code_information(joint, encoder) -> tuple[float, float]:
     """(I(Z; X), I(Z; Y)) in nats of a code Z drawn by ``encoder`` [X, Z] = p(c|x) from X alone: the axes of Eq. 1's plane.
 
-    c is a letter of Z. Raises ValueError as ``mutual_information`` does, and unless the encoder's rows are probabilities, one row for each x.
+    c is a letter of Z. Raises ValueError as ``mutual_information`` does, and unless the encoder's rows are probabilities, one row
+    for each x.
     """
     joint, encoder = _table(joint), np.asarray(encoder, float)
     if encoder.ndim != 2 or len(encoder) != len(joint) or (encoder < 0).any() or not np.allclose(encoder.sum(1), 1):
