@@ -148,4 +148,4 @@ def _average_precision(values: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _maps(att: Attribution, masks: np.ndarray, normalize: str = "minmax") -> np.ndarray:
-    return att.heatmap(masks.shape[1:], normalize=normalize).double().cpu().numpy()
+    return att.heatmap(masks.shape[1:], normalize=normalize).cpu().double().numpy()

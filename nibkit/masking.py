@@ -196,4 +196,4 @@ def embed_scaled(tower: Tower, inputs: Inputs, weights: torch.Tensor) -> torch.T
 def cosine(features: torch.Tensor, target: torch.Tensor) -> np.ndarray:
     """Cosines [B] in float64; features of less than float32 are widened first."""
     wide = torch.promote_types(features.dtype, torch.float32)
-    return nnf.cosine_similarity(features.to(wide), target.to(wide), dim=-1).double().cpu().numpy()
+    return nnf.cosine_similarity(features.to(wide), target.to(wide), dim=-1).cpu().double().numpy()

@@ -122,7 +122,7 @@ def integrate_adaptively(side: Side, target: torch.Tensor, num_steps: int, start
         lam = lambda which: np.concatenate([ask[which] for ask in wanted.values()])  # noqa: E731
         _, slopes = side.narrow(rows(0), lam(0), target, gradient=True)
         scores, _ = side.narrow(rows(1), lam(1), target)
-        slopes, scores, rows_0, rows_1 = slopes.double().cpu().numpy(), scores.double().cpu().numpy(), rows(0), rows(1)
+        slopes, scores, rows_0, rows_1 = slopes.cpu().double().numpy(), scores.cpu().double().numpy(), rows(0), rows(1)
         for i in wanted:
             panels[i].accept(slopes[rows_0 == i], scores[rows_1 == i])
     return torch.as_tensor(np.stack([panel.total() for panel in panels])).to(target)

@@ -667,3 +667,17 @@ tiny_clip_64 = functools.partial(tiny_clip, dtype=torch.float64)
 
 def as_double(inputs):
     return replaced(inputs, pixel_values=inputs.pixel_values.double())
+
+
+@pytest.mark.parametrize("name", nk.METHODS)
+def test_torchs_default_dtype_changes_nothing(name):
+    """Notebook 02 works in float64; the same seed must give the same map there."""
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8))
+    want = nk.METHODS[name](clip, inputs)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = nk.METHODS[name](clip, inputs)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.image.dtype == want.image.dtype and torch.allclose(found.image, want.image, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(found.text, want.text, rtol=1e-5, atol=1e-7)

@@ -74,7 +74,8 @@ def optimise(side: Side, target: torch.Tensor, beta: float, num_steps: int, draw
         alpha = torch.full_like(z, 5.0).requires_grad_()
         optimizer = torch.optim.Adam([alpha], lr=lr)
         for _ in range(num_steps):
-            noise = torch.randn(draws, side.positions, z.shape[-1], generator=generator)[:, :longest].to(z)
+            shape = draws, side.positions, z.shape[-1]
+            noise = torch.randn(shape, generator=generator, dtype=torch.float32)[:, :longest].to(z)
             with torch.enable_grad():
                 lam = torch.sigmoid(alpha)
                 kl = divergence(z, lam)

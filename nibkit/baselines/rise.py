@@ -75,7 +75,8 @@ class Masks:
     """
 
     def __init__(self, count: int, cells: tuple[int, ...], keep: float, seed: int):
-        draws = torch.rand(count, int(np.prod(cells)) + len(cells), generator=torch.Generator().manual_seed(seed))
+        generator, shape = torch.Generator().manual_seed(seed), (count, int(np.prod(cells)) + len(cells))
+        draws = torch.rand(shape, generator=generator, dtype=torch.float32)
         self.count, self.keep, self.cells = count, keep, cells[0]
         self.open = (draws[:, : -len(cells)] < keep).unflatten(1, cells)
         self.shift = draws[:, -len(cells) :]  # as a share of a cell
