@@ -1,6 +1,7 @@
 SHELL := /bin/bash
 # Each target builds .venv first, from the pins, when it is missing or older than them.
 PYTHON ?= python3
+WHEELS_PYTHON ?= 3.12
 BIN := .venv/bin
 # One process a core, four at most, a file to each, and one thread in each: the models are tiny.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -11,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks html student test test-unit test-notebooks bench gpu-check clean
+.PHONY: help run lab notebooks html student test test-unit test-notebooks bench gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -45,11 +46,15 @@ bench: .venv/ready  ## the speed figures, as ratios in one run: a CSV and a figu
 	@mkdir -p build
 	$(BIN)/python -m nibkit.bench --out build/bench.csv
 
-gpu-check:  ## nbval on CUDA with the Python at hand (torch and transformers installed); report in build/gpu-check.txt
-	@mkdir -p build
-	@$(PYTHON) -c "import importlib.util as u, sys; sys.exit(None if u.find_spec('torch') and __import__('torch').cuda.is_available() else \
-	  'gpu-check needs a CUDA device and a torch that sees it: $(PYTHON) has not both')"
-	NIBKIT_DEVICE=cuda $(PYTHON) -m pytest tests notebooks $(NBVAL) --nbval-current-env 2>&1 | tee build/gpu-check.txt; exit $${PIPESTATUS[0]}
+gpu-check:  ## nbval, tests, agreement and speed on CUDA, with the Python at hand (STEPS=… for some); report in data/gpu
+	$(PYTHON) tests/gpu_check.py $(if $(STEPS),--steps $(STEPS))
+
+wheels:  ## fetch what gpu-check needs on a machine without a network (for its Python: WHEELS_PYTHON=3.12), into build/wheels
+	$(PYTHON) tests/gpu_wheels.py --python $(WHEELS_PYTHON)
+
+gpu-rehearsal: .venv/ready  ## nbval on a pretended CUDA device: finds on a CPU what would stop, or print other text, on a GPU
+	NIBKIT_PRETEND_CUDA=1 NIBKIT_DEVICE=cuda PYTHONPATH=tests/pretend OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest notebooks $(NBVAL) $(PARALLEL)
 
 clean:  ## remove .venv and build
 	rm -rf .venv build
