@@ -96,8 +96,10 @@ class CountFlops(TorchDispatchMode):
 
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done all that it was given: GPUs work behind the program's back."""
-    if device.type in ("cuda", "mps"):
-        getattr(torch, device.type).synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def timed(call: Callable, device: torch.device, repeats: int = 1) -> tuple[object, float]:

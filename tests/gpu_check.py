@@ -39,7 +39,7 @@ NOTEBOOKS = ROOT / "notebooks"
 SITE = ROOT / "build" / "site"
 OUT = ROOT / "build" / "gpu"
 SPEED = ("10_benchmark",)  # notebooks that assert ratios of times: they have the device for themselves
-TESTS = ("test_gpu.py", "test_device.py")
+TESTS = ("test_gpu.py", "test_device.py", "test_costs.py")
 STEPS = ("wheels", "nbval", "tests", "agreement", "bench")
 TITLE = "# The project on a GPU\n\nWritten by `make gpu-check`; each part says when, on what and by which command."
 FENCE = "```"
@@ -174,7 +174,7 @@ class Check:
         """The unit tests about the device."""
         output, status = self.pytest(*(str(ROOT / "tests" / name) for name in TESTS))
         print(last_line(output), flush=True)
-        self.tell("tests", f"{' and '.join(TESTS)}: {last_line(output)}", [output[-5000:]] if status else [])
+        self.tell("tests", f"{', '.join(TESTS)}: {last_line(output)}", [output[-5000:]] if status else [])
         return status == 0
 
     def agreement(self) -> bool:

@@ -308,6 +308,12 @@ HANDLERS = {
 # --- a little of a GPU's arithmetic -------------------------------------------------------------------------------------------
 
 
+def order(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """What is to be summed over, in another order: from the end, or begun elsewhere (NIBKIT_PRETEND_ORDER=1, 2, …)."""
+    shift = int(os.environ.get("NIBKIT_PRETEND_ORDER") or 0)
+    return x.roll(shift, dim) if shift else x.flip(dim)
+
+
 def tf32(x: torch.Tensor) -> torch.Tensor:
     """Rounded to TF32's 10 bits of mantissa; gradients go through unrounded."""
     bits = x.detach().contiguous().view(torch.int32)
@@ -334,7 +340,7 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 def _linear(func, args: tuple, kwargs: dict):
     x, weight = _product(args[0], args[1])
-    return func(x.flip(-1), weight.flip(-1), *args[2:], **kwargs)
+    return func(order(x, -1), order(weight, -1), *args[2:], **kwargs)
 
 
 def _matmul(func, args: tuple, kwargs: dict):
@@ -342,13 +348,13 @@ def _matmul(func, args: tuple, kwargs: dict):
         return func(*args, **kwargs)
     a, b = args[::-1] if func is torch.Tensor.__rmatmul__ else args
     a, b = _product(a, b)
-    return torch.matmul(a.flip(-1), b.flip(-2 if b.ndim > 1 else -1))
+    return torch.matmul(order(a, -1), order(b, -2 if b.ndim > 1 else -1))
 
 
 def _conv2d(func, args: tuple, kwargs: dict):
     x, weight = _factors(args[0], args[1], torch.backends.cudnn.conv)
     grouped = x.shape[1] != weight.shape[1]
-    return func(*((x, weight) if grouped else (x.flip(1), weight.flip(1))), *args[2:], **kwargs)
+    return func(*((x, weight) if grouped else (order(x, 1), order(weight, 1))), *args[2:], **kwargs)
 
 
 SUMS = {

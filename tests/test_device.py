@@ -17,7 +17,7 @@ from helpers import tiny_inputs, tiny_model
 from matplotlib import pyplot as plt
 
 import nibkit as nk
-from nibkit import controls, masking, precision, widgets
+from nibkit import controls, masking, precision, side, widgets
 from nibkit.__main__ import main
 from nibkit.localisation import named_masks, named_words
 from nibkit.quadrature import RULES
@@ -188,22 +188,44 @@ def test_a_copied_model_and_one_brought_back(there, here):
     alike(nk.nib(twin, holed()), nk.nib(nk.Clip(twin.model.to("cpu")), holed()))
 
 
+@pytest.fixture
+def tf32():
+    """Torch's own setting: convolutions may be rounded to TF32. A function that says whether it is still so."""
+    convolutions = torch.backends.cudnn.conv
+    before, convolutions.fp32_precision = convolutions.fp32_precision, "tf32"
+    yield lambda: convolutions.fp32_precision == "tf32"
+    convolutions.fp32_precision = before
+
+
 @on_device
-def test_heads_and_tails_by_hand_are_as_exact_as_a_methods(here, there):
-    """Outside a call torch's own settings rule, and they round convolutions to TF32."""
-    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+def test_heads_and_tails_by_hand_are_as_exact_as_a_methods(here, there, tf32):
+    """Outside a call torch's own settings rule."""
     inputs = holed()
     with torch.no_grad():
         z = there.image.head(inputs.to(there.device, there.dtype), 3).cpu()
         assert torch.allclose(z, here.image.head(inputs, 3), atol=1e-5)
-    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    assert tf32()
 
 
 @on_device
-def test_the_device_is_left_as_it_was(there):
+def test_the_device_is_left_as_it_was(there, tf32):
+    before = torch.backends.cuda.matmul.fp32_precision
     nk.nib(there, holed())
+    assert tf32() and torch.backends.cuda.matmul.fp32_precision == before
     assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.backends.cuda.matmul.fp32_precision == "none"
+
+
+@on_device
+def test_a_batch_is_as_large_as_keeps_the_device_busy_or_as_half_of_its_memory_holds(there, monkeypatch):
+    tower = there.image
+    row = tower.positions * 32
+    for name in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: 0)
+    for free, size in ((80e9, side.BUSY // row), (2 * 24 * 5 * row * 4 * 100, 100), (1000, 1)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_, free=free: (int(free), int(80e9)))
+        assert side.default_batch_size(tower) == size
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda *_: 24 * 5 * row * 4 * 100)  # torch's own reserve counts as free
+    assert side.default_batch_size(tower) == 50
 
 
 @on_pretended

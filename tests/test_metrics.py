@@ -532,3 +532,29 @@ def test_scaled_refuses_what_is_no_weight():
     for normalize in ("minmax", "signed", None):
         assert (flat.heatmap(50, normalize) == torch.tensor(0.3)).all()
     assert isinstance(flat[1:3], Scaled) and isinstance(flat.cpu(), Scaled)
+
+
+# --- memory -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
+    """As on a GPU: above 2 rows the memory is out. No figure changes; a single row that does not fit is an error."""
+    clip, inputs, room = new_clip(), tiny_inputs((5, 8, 3)), 2
+    att, tried, finish = random_map(clip, inputs), [], type(clip.image).finish
+    want = confidence(clip, inputs, att), insertion_deletion(clip, inputs, att)
+
+    def short_of_memory(tower, z, *rest):
+        tried.append(len(z))
+        if len(z) > room:
+            raise torch.OutOfMemoryError("out of memory")
+        return finish(tower, z, *rest)
+
+    for tower in (clip.image, clip.text):
+        monkeypatch.setattr(tower, "finish", lambda *args, tower=tower: short_of_memory(tower, *args))
+    found = confidence(clip, inputs, att), insertion_deletion(clip, inputs, att)
+    assert max(tried) > room
+    for ours, other in zip(found, want):
+        assert np.allclose(ours, other, atol=1e-3, equal_nan=True)
+    room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        confidence(clip, inputs, att)
