@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import ipywidgets
-from IPython.display import display
 from matplotlib import pyplot as plt
 
 from . import plots
@@ -29,25 +29,25 @@ def explorer(clip: Clip, scenes: Sequence[Scene]) -> ipywidgets.Widget:
     layer = ipywidgets.IntSlider(value=3 * deepest // 4, min=0, max=deepest, description="layer", continuous_update=False)
     steps = ipywidgets.IntSlider(value=10, min=1, max=64, description="steps", continuous_update=False)
     rule = ipywidgets.Dropdown(options=RULES, value="riemann", description="rule")
-    picture = ipywidgets.Output()
+    picture, message = ipywidgets.Image(format="png"), ipywidgets.Label()
 
     def follow(change: dict) -> None:
         caption.value = scenes[change["new"]].caption
 
     def draw(_=None) -> None:
-        with picture:
-            picture.clear_output(wait=True)
-            try:
-                inputs = clip.prepare(scenes[scene.value].image, caption.value)
-            except (ValueError, TypeError) as error:
-                print(error)
-                return
-            fig = plots.explain(scenes[scene.value].image, nib(clip, inputs, layer.value, steps.value, rule.value))
-            display(fig)
-            plt.close(fig)
+        try:
+            inputs = clip.prepare(scenes[scene.value].image, caption.value)
+        except (ValueError, TypeError) as error:
+            message.value, picture.layout.display = str(error), "none"
+            return
+        fig = plots.explain(scenes[scene.value].image, nib(clip, inputs, layer.value, steps.value, rule.value))
+        shown = io.BytesIO()
+        fig.savefig(shown, format="png")
+        plt.close(fig)
+        message.value, picture.layout.display, picture.value = "", None, shown.getvalue()
 
     scene.observe(follow, names="value")
     for control in (scene, caption, layer, steps, rule):
         control.observe(draw, names="value")
     draw()
-    return ipywidgets.VBox([scene, caption, ipywidgets.HBox([layer, steps, rule]), picture])
+    return ipywidgets.VBox([scene, caption, ipywidgets.HBox([layer, steps, rule]), message, picture])

@@ -14,7 +14,6 @@ def explorer(monkeypatch):
     shown = []
     explain = widgets.plots.explain
     monkeypatch.setattr(widgets.plots, "explain", lambda image, att: shown.append(att) or explain(image, att))
-    monkeypatch.setattr(widgets, "display", lambda _: None)
     clip = nk.load_clip("shapes", device="cpu")
     return widgets.explorer(clip, nk.shapes.sample(3, seed=3)), shown
 
@@ -53,11 +52,16 @@ def test_a_new_scene_brings_its_caption(explorer):
     assert parts["caption"].value == caption and shown[-1].tokens[0][1:-1] == tuple(caption.split())
 
 
-def test_a_caption_that_cannot_be_read_is_told(explorer, capsys):
+def test_a_caption_that_cannot_be_read_is_told(explorer):
     widget, shown = explorer
-    before = len(shown)
+    (picture,) = (part for part in widget.children if isinstance(part, ipywidgets.Image))
+    (message,) = (part for part in widget.children if isinstance(part, ipywidgets.Label))
+    before, first = len(shown), bytes(picture.value)
+    assert first.startswith(b"\x89PNG") and message.value == ""
     controls(widget)["caption"].value = "  "
-    assert len(shown) == before and "caption 0 is empty" in capsys.readouterr().out
+    assert len(shown) == before and "caption 0 is empty" in message.value and picture.layout.display == "none"
+    controls(widget)["caption"].value = "a red ring"
+    assert message.value == "" and picture.layout.display is None and bytes(picture.value) != first
 
 
 def test_log_gauss_and_few_steps_can_be_chosen(explorer):
