@@ -1,6 +1,6 @@
 """The longer measurements of notebooks 10 and 11, on the bundled model and unseen scenes, stored as CSV in data/results.
 
-python data/make_results.py             # all: about 25 minutes on two cores; it may be stopped and called again
+python data/make_results.py             # all: about 40 minutes on two cores; it may be stopped and called again
 python data/make_results.py benchmark   # one: benchmark, steps, layers, beta or grid
 
 Each is a call of ``nk.evaluate``: rows go to an SQLite file under build/results as they come, so nothing is lost, in the end to
