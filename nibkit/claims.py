@@ -7,26 +7,16 @@ from __future__ import annotations
 
 import csv
 import functools
-import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from .folders import data_dir
+
 VERDICTS = ("holds if", "holds", "fails")  # a verdict begins with exactly one of these
 MARKS = ("<!-- ledger: written by python -m nibkit ledger -->", "<!-- end of ledger -->")
 _SIGNS = {"==": "=", "<=": "≤", ">=": "≥", "!=": "≠"}
-
-
-def data_dir() -> Path:
-    """The repository's ``data`` folder: ``NIBKIT_DATA`` where that is set, else the one beside the package.
-
-    Raises FileNotFoundError if it is not there (the package was installed without the repository).
-    """
-    folder = Path(os.environ.get("NIBKIT_DATA") or Path(__file__).resolve().parents[1] / "data")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no data folder at {folder}: run from a clone, or set NIBKIT_DATA to the clone's data folder")
-    return folder
 
 
 @functools.cache

@@ -14,11 +14,18 @@ from pathlib import Path
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from .clip import Clip
 
-MEGABYTE = 2**20
+MEGABYTE = 10**6
+aten = torch.ops.aten
+FORMULAS = flop_registry | {  # and the CPU's fused attention, which torch's list lacks
+    aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q.shape, k.shape, v.shape),
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda g, q, k, v, *_, **__: sdpa_backward_flop_count(
+        g.shape, q.shape, k.shape, v.shape
+    ),
+}
 PASSES = ("forward", "backward", "forward_image", "forward_text", "backward_image", "backward_text")
 COSTS = ("seconds", "fps", "peak_memory", *PASSES)
 
@@ -89,7 +96,7 @@ class CountFlops(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func._overloadpacket):
+        if formula := FORMULAS.get(func._overloadpacket):
             self.total += formula(*args, **(kwargs or {}), out_val=result)
         return result
 

@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class Inputs:
     Args:
         pixel_values: float [B, 3, H, W], normalised as the model expects.
         input_ids: int [B, T], start and end token included, padded on the right.
-        attention_mask: int or bool [B, T], 1 at tokens, 0 at padding; None: no padding.
+        attention_mask: int or bool [B, T], 1 at tokens, 0 at padding, which stands on the right; None: no padding.
         tokens: for each pair its T' ≤ T token strings, without the padding, as the caption spells them (``Clip.prepare``
             fills them in).
         words: for each of those tokens the number of its word in the caption, None for start and end tokens.
@@ -56,8 +56,15 @@ class Inputs:
             object.__setattr__(self, "attention_mask", torch.ones_like(ids))
         elif not isinstance(mask, torch.Tensor):
             raise TypeError(f"attention_mask must be a torch.Tensor; got {type(mask).__name__}")
+        elif mask.is_floating_point():
+            raise TypeError(f"attention_mask must be whole numbers or bool; got {mask.dtype}")
         elif mask.shape != ids.shape:
             raise ValueError(f"attention_mask must have input_ids' shape {list(ids.shape)}; got {list(mask.shape)}")
+        elif (mask[:, 0] == 0).any():
+            pair = int((mask[:, 0] == 0).int().argmax())
+            raise ValueError(f"attention_mask of pair {pair} is 0 at its first position: pad captions on the right")
+        if self.tokens is not None and len(self.tokens) != len(ids):
+            raise ValueError(f"{len(self.tokens)} lists of token strings but {len(ids)} captions")
         if not torch.isfinite(pixels).all():
             bad = [i for i, image in enumerate(pixels) if not torch.isfinite(image).all()]
             raise ValueError(f"pixel_values of pair {bad[0]} hold NaN or infinity: check that picture")
@@ -70,9 +77,20 @@ class Inputs:
         index = torch.arange(len(self))[rows].reshape(-1)
         pick = lambda part: None if part is None else tuple(part[int(i)] for i in index)  # noqa: E731
         here = index.to(self.input_ids.device)
-        return Inputs(
+        return self._with(
             self.pixel_values[here], self.input_ids[here], self.attention_mask[here], pick(self.tokens), pick(self.words)
         )
+
+    def _with(self, *parts) -> Inputs:
+        """Other parts, cut from these: checked already, so not again (that would read every pixel, and wait for a GPU)."""
+        new = object.__new__(Inputs)
+        for field, part in zip(fields(Inputs), parts):
+            object.__setattr__(new, field.name, part)
+        return new
+
+    def crop(self, length: int) -> Inputs:
+        """The same pictures, captions without the positions from ``length`` on, and without their strings."""
+        return self._with(self.pixel_values, self.input_ids[:, :length], self.attention_mask[:, :length], None, None)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Inputs:
         """On ``device``, pixels as ``dtype``."""

@@ -1,4 +1,4 @@
-"""Loading a CLIP: the bundled one, a local folder, or one from the Hugging Face hub. No pickle is opened, no remote code run."""
+"""Loading a CLIP: the bundled one, a local folder, or one from the Hugging Face hub. No code from a pickle or a hub is run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from .claims import data_dir
 from .clip import Clip
+from .folders import data_dir
 
 PATIENCE = 8.0  # seconds to wait for the hub's first answer; the library's own retries take 30
 _WANTED = ("*.json", "merges.txt", "vocab.txt")
@@ -39,16 +39,15 @@ def load_clip(
         ValueError: a folder that holds no CLIP or a damaged one, an unknown device, dtype or attention.
     """
     name = name if name is not None else os.environ.get("NIBKIT_CLIP") or "shapes"
+    where, dtype = choose_device(device), choose_dtype(dtype)
+    if attention not in ("sdpa", "eager"):
+        raise ValueError(f'attention must be "sdpa" or "eager"; got {attention!r}')
     if name == "shapes":
         folder = data_dir() / "shapes-clip"
     else:
         folder = Path(name).expanduser()
         if not folder.is_dir():
             folder = _from_hub(os.fspath(name))
-    where = choose_device(device)
-    dtype = choose_dtype(dtype)
-    if attention not in ("sdpa", "eager"):
-        raise ValueError(f'attention must be "sdpa" or "eager"; got {attention!r}')
     _check_folder(folder)
 
     model = _load_weights(folder, dtype, attention).to(where).eval().requires_grad_(False)

@@ -18,7 +18,7 @@ from .attribution import Attribution
 from .clip import Clip, untouched
 from .inputs import Inputs
 from .quadrature import Panels, check_rule, nodes
-from .side import Side, default_batch_size  # noqa: F401
+from .side import Side
 
 
 def nib(
@@ -51,8 +51,9 @@ def nib(
     A pair's result depends on nothing else in its batch. (For "adaptive", whose splits are decisions, that holds up to the gap at
     which it stops: rounding may tip one.) The model is left as it was: no hooks, no gradients, same mode.
 
-    Cut before the last block (depth − 1) or behind it, patches get 0 but for the layer norm's eps: what a patch still does there
-    goes through a layer norm, which does not see its length, so z · ∇F = 0.
+    Cut before the last block (depth − 1), patches, and words before the end token, get 0 but for the layer norm's eps: what they
+    still do goes through a layer norm, which does not see their length, so z · ∇F = 0. Cut behind it (depth), so do the class
+    and the end token: there the whole sum explains nothing.
     """
     begin = check_rule(rule, num_steps, start)
     image_layer, text_layer = both(layer)

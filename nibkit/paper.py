@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .claims import data_dir
+from .folders import data_dir
 
 TYPES = {"table": "int64", "num_steps": "Int64", "layer": "Int64", "beta": "float64", "value": "float64"}
 

@@ -16,11 +16,14 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, at the
 
 @contextlib.contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, computing exactly; all modes are put back on the way out, also after an exception."""
+    """The model in evaluation mode, computing exactly; all modes are put back on the way out, also after an exception.
+
+    Not for two threads at once on one model that is in training mode.
+    """
     training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
     try:
+        for module in training:
+            module.training = False
         with exact(next(model.parameters()).device):
             yield
     finally:

@@ -85,6 +85,7 @@ class Panels:
         edges = np.linspace(to_tau(start), to_tau(1.0), count + 1)
         self.panels: list[dict] = []
         self._new = [{"ends": ends} for ends in zip(edges[:-1], edges[1:])]
+        self._scores: dict[float, float] = {}  # F at each τ where a panel begins or ends
         self._limit: float | None = None
 
     @property
@@ -93,26 +94,26 @@ class Panels:
         return not self._new
 
     def wanted(self) -> tuple[np.ndarray, np.ndarray]:
-        """(λ at which gradients are needed, λ at which F is needed)."""
+        """(λ at which gradients are needed, λ at which F is needed and not yet known)."""
         for panel in self._new:
             tau, weight = _legendre(self.order, *panel["ends"])
             panel["weights"] = weight * SINH_SCALE * np.cosh(tau)
             panel["nodes"] = from_tau(tau)
         self.left -= self.order * len(self._new)
-        return (
-            np.concatenate([panel["nodes"] for panel in self._new]),
-            from_tau(np.array([end for panel in self._new for end in panel["ends"]])),
-        )
+        self._asked = sorted({end for panel in self._new for end in panel["ends"]} - self._scores.keys())
+        return np.concatenate([panel["nodes"] for panel in self._new]), from_tau(np.array(self._asked))
 
     def accept(self, gradients: np.ndarray, scores: np.ndarray, floor: float = 1e-3) -> None:
-        """Take token sums z·∇F [nodes, S] and scores F [2 · panels] for the last ``wanted``; split the worst panel if need be.
+        """Take token sums z·∇F [nodes, S] and scores F [ends] for the last ``wanted``; split the worst panel if need be.
 
         The gap that is good enough: .01 · |F(z) − F(start · z)|, at least ``floor``.
         """
+        self._scores |= zip(self._asked, map(float, scores))
         for i, panel in enumerate(self._new):
             part = gradients[i * self.order : (i + 1) * self.order]
             panel["sum"] = panel["weights"] @ part
-            panel["gap"] = panel["sum"].sum() - (scores[2 * i + 1] - scores[2 * i])
+            low, high = panel["ends"]
+            panel["gap"] = panel["sum"].sum() - (self._scores[high] - self._scores[low])
         if self._limit is None:
             self._limit = max(0.01 * abs(scores[-1] - scores[0]), floor)
         self.panels += self._new

@@ -28,12 +28,13 @@ class Side:
             self.attention = inputs.attention_mask  # padding on the right is inert; only holes before it need a mask
         weight = tower.projection.weight
         self.latents = weight.new_zeros(len(inputs), int(self.length.max()), weight.shape[1])
-        self.features = weight.new_zeros(len(inputs), weight.shape[0])
+        wide = torch.promote_types(weight.dtype, torch.float32)  # cosines and sums keep float32's digits, whatever the weights
+        self.features = weight.new_zeros(len(inputs), weight.shape[0], dtype=wide)
 
         def open_up(rows: np.ndarray, longest: int) -> None:
             z = tower.head(tower.crop(inputs[rows], longest), layer).to(weight.dtype)
             self.latents[rows, :longest] = z
-            self.features[rows] = self.tail(z, rows).to(weight.dtype)
+            self.features[rows] = self.tail(z, rows).to(wide)
 
         self.in_batches(np.arange(len(inputs)), open_up)
 
@@ -66,7 +67,7 @@ class Side:
             scores[rows] = f.detach()
             if gradient:
                 (slope,) = torch.autograd.grad(f, narrowed, torch.ones_like(f))
-                slopes[rows, :longest] = (z * slope).sum(-1)
+                slopes[rows, :longest] = (z.to(slopes) * slope).sum(-1)
                 if self.bar is not None:
                     self.bar.update(len(rows))
 

@@ -26,7 +26,7 @@ Way = Callable[[Clip, Inputs, torch.Tensor, int, int, str], torch.Tensor | list[
 def build(pairs: int, geometry: str = "ViT-B/32", device: str | torch.device = "cpu", seed: int = 0) -> tuple[Clip, Inputs]:
     """A CLIP with random weights, and ``random_pairs`` for it."""
     vision, text, projection = GEOMETRIES[geometry]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = CLIPConfig(vision_config=vision, text_config=text, projection_dim=projection)
         clip = Clip(CLIPModel(config).to(device).eval().requires_grad_(False), name=f"random {geometry}")
@@ -55,21 +55,23 @@ def plain_loop(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num
     """Eq. 10 as the published code sums it: a step at a time, captions one by one, weight gradients computed and thrown away."""
     tower = clip.image if side == "image" else clip.text
     together = 32 if side == "image" else 1
-    clip.model.requires_grad_(True)
     sums = []
-    for start in range(0, len(inputs), together):
-        batch, wanted = inputs[start : start + together], target[start : start + together]
-        batch = tower.crop(batch, int(batch.attention_mask.sum(1).max()))  # a caption alone has no padding
-        with torch.no_grad():
-            z = tower.head(batch, layer)
-        mask, pooled, total = tower.mask(z.shape[1], batch.attention_mask), tower.pooled(batch), torch.zeros_like(z)
-        for k in range(1, num_steps + 1):
-            narrowed = (k / num_steps * z).requires_grad_()
-            nnf.cosine_similarity(whole_tail(tower, narrowed, layer, pooled, mask), wanted, dim=-1).sum().backward()
-            total += narrowed.grad / num_steps
-            clip.model.zero_grad()
-        sums += list((z * total).sum(-1))
-    clip.model.requires_grad_(False)
+    try:
+        clip.model.requires_grad_(True)
+        for start in range(0, len(inputs), together):
+            batch, wanted = without_padding(inputs[start : start + together]), target[start : start + together]
+            with torch.no_grad():
+                z = tower.head(batch, layer)
+            mask, pooled, total = tower.mask(z.shape[1]), tower.pooled(batch), torch.zeros_like(z)
+            for k in range(1, num_steps + 1):
+                narrowed = (k / num_steps * z).requires_grad_()
+                nnf.cosine_similarity(whole_tail(tower, narrowed, layer, pooled, mask), wanted, dim=-1).sum().backward()
+                total += narrowed.grad / num_steps
+                clip.model.zero_grad()
+            sums += list((z * total).sum(-1))
+    finally:
+        clip.model.zero_grad()
+        clip.model.requires_grad_(False)
     return sums
 
 
@@ -78,22 +80,31 @@ def captum(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_ste
     from captum.attr import IntegratedGradients
 
     tower = clip.image if side == "image" else clip.text
-    with torch.no_grad():
-        z = tower.head(inputs, layer)
-    mask = tower.mask(z.shape[1])
+    inputs, size = without_padding(inputs), default_batch_size(tower)
 
-    def score(z: torch.Tensor, pooled: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return nnf.cosine_similarity(whole_tail(tower, z, layer, pooled, mask), target, dim=-1)
+    def explain(rows: slice) -> torch.Tensor:
+        with torch.no_grad():
+            z = tower.head(inputs[rows], layer)
+        mask = tower.mask(z.shape[1])
 
-    found = IntegratedGradients(score, multiply_by_inputs=True).attribute(
-        z,
-        baselines=torch.zeros_like(z),
-        n_steps=num_steps,
-        method="riemann_right",
-        internal_batch_size=max(default_batch_size(tower), len(z)),
-        additional_forward_args=(tower.pooled(inputs), target),
-    )
-    return found.sum(-1)
+        def score(z: torch.Tensor, pooled: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return nnf.cosine_similarity(whole_tail(tower, z, layer, pooled, mask), target, dim=-1)
+
+        return IntegratedGradients(score, multiply_by_inputs=True).attribute(
+            z,
+            baselines=torch.zeros_like(z),
+            n_steps=num_steps,
+            method="riemann_right",
+            internal_batch_size=size,
+            additional_forward_args=(tower.pooled(inputs[rows]), target[rows]),
+        )
+
+    return torch.cat([explain(slice(i, i + size)).sum(-1) for i in range(0, len(inputs), size)])
+
+
+def without_padding(inputs: Inputs) -> Inputs:
+    """The inputs without the columns that are padding in every caption."""
+    return inputs.crop(int(inputs.attention_mask.sum(1).max()))
 
 
 def nibkit(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_steps: int, side: str) -> torch.Tensor:

@@ -31,6 +31,28 @@ def test_operations_are_counted():
     assert counter.total == 2 * 2 * 3 * 5 * 7
 
 
+def test_attention_is_counted_on_every_device():
+    """4 · B · H · S² · d forward (two products); backward five products, by torch's formula for the fused kernel."""
+    q, k, v = torch.randn(3, 2, 4, 10, 8).requires_grad_()
+    with costs.CountFlops() as counter:
+        mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        forward = counter.total
+        mixed.sum().backward()
+    assert forward == 4 * 2 * 4 * 10 * 10 * 8 and counter.total == forward * (1 + 5 / 2)
+
+
+def test_captum_computes_no_padding_either():
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8))
+    assert ways.captum(clip, inputs[:1], clip.encode_image(inputs[:1]), 3, 2, "text").shape == (1, 5)
+
+
+def test_the_plain_loop_leaves_frozen_weights_behind_also_when_it_fails():
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8))
+    with pytest.raises(RuntimeError):
+        ways.plain_loop(clip, inputs, torch.zeros(2, 3), 3, 2, "image")  # a target of another size
+    assert not any(w.requires_grad or w.grad is not None for w in clip.model.parameters())
+
+
 def test_a_straight_line_is_one_and_a_bent_one_is_not():
     assert bench.slope([1, 2, 3, 4], lambda n: 3 * n + 1)[1:] == pytest.approx((3, 1))
     assert bench.slope([1, 2, 3, 4, 8], lambda n: n**3)[2] < 0.95
@@ -46,7 +68,7 @@ def test_fewest_gradients_to_a_gap():
 
 def test_how_close_fewer_bits_come():
     """Autocast's map must keep float32's order (rank correlation above .99), or it may not be recommended."""
-    rows = pd.DataFrame(tradeoffs.precision(pairs=4)).set_index(["way", "side"])
+    rows = pd.DataFrame(tradeoffs.fewer_bits(pairs=4)).set_index(["way", "side"])
     assert rows.loc[("autocast bfloat16", "image"), "rank_median"] > 0.99
     assert (rows["rank_lowest"] <= rows["rank_median"]).all() and (rows["seconds"] > 0).all()
     assert (rows["rank_median"] < 1).any(), "nothing was computed with fewer bits"
@@ -89,5 +111,7 @@ def test_readme_has_the_tables_as_they_are():
     """If this fails: python -m nibkit speed."""
     readme = (nk.claims.data_dir().parent / "README.md").read_text(encoding="utf-8")
     inside = readme.split(speed.MARKS[0])[1].split(speed.MARKS[1])[0]
-    for path in (nk.claims.data_dir() / "bench").glob("*.csv"):
+    paths = list((nk.claims.data_dir() / "bench").glob("*.csv"))
+    assert paths
+    for path in paths:
         assert speed.markdown(pd.read_csv(path)) in inside and f"data/bench/{path.stem}.png" in inside

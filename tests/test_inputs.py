@@ -408,6 +408,9 @@ PIXELS, IDS = torch.zeros(2, 3, 48, 48), torch.tensor([[98, 5, 99], [98, 7, 99]]
         ((PIXELS, IDS, IDS[:, :2]), ValueError, r"attention_mask must have input_ids' shape \[2, 3\]; got \[2, 2\]"),
         pytest.param((PIXELS, IDS, IDS.tolist()), TypeError, "attention_mask must be a torch.Tensor; got list"),
         pytest.param((PIXELS, IDS > 9), ValueError, "input_ids must be whole numbers"),
+        ((PIXELS, IDS, IDS * 0.0), TypeError, "attention_mask must be whole numbers or bool; got torch.float32"),
+        ((PIXELS, IDS, torch.tensor([[1, 1, 1], [0, 1, 1]])), ValueError, "of pair 1 is 0 at its first position: pad.*right"),
+        ((PIXELS, IDS, None, (("a",),)), ValueError, "1 lists of token strings but 2 captions"),
     ],
 )
 def test_bad_tensors_are_named(given, error, message):
@@ -450,3 +453,14 @@ def test_inputs_cannot_be_changed_in_passing():
 def test_tensors_of_the_wrong_size_say_what_the_model_takes():
     with pytest.raises(ValueError, match=re.escape("use clip.prepare, or resize and crop first")):
         nk.nib(tiny_clip(), nk.Inputs(torch.zeros(2, 3, 224, 224), IDS))
+
+
+def test_parts_of_a_batch_are_not_checked_again(monkeypatch):
+    """Reading every pixel once is enough: what is cut from a checked batch is whole, too."""
+    whole, reads = tiny_inputs((8, 5, 3)), []
+    finite = torch.isfinite
+    monkeypatch.setattr(torch, "isfinite", lambda x: reads.append(len(x)) or finite(x))
+    part = whole[[2, 0]]
+    assert part.input_ids.tolist() == whole.input_ids[[2, 0]].tolist() and len(part) == 2
+    assert part.crop(4).input_ids.shape == (2, 4) and part.crop(4).attention_mask.shape == (2, 4)
+    assert not reads

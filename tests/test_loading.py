@@ -1,4 +1,4 @@
-"""Loading: a folder, the hub, neither; every failure one line that names the mend, and no pickle is ever opened."""
+"""Loading: a folder, the hub, neither; every failure one line that names the mend, and no code from a pickle is ever run."""
 
 import json
 import pickle
@@ -102,7 +102,7 @@ class Trap:
         return open, (str(self.path), "w")
 
 
-def test_no_pickle_is_opened(folder, tmp_path):
+def test_no_code_from_a_pickle_is_run(folder, tmp_path):
     (folder / "model.safetensors").unlink()
     torch.save({"logit_scale": Trap(tmp_path / "sprung")}, folder / "pytorch_model.bin")
     with pytest.raises((ValueError, pickle.UnpicklingError)):

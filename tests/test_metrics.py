@@ -475,22 +475,6 @@ def test_holes_in_the_attention_mask():
     assert (curves(clip, inputs, att)["side"] == "text").sum() == 6  # five words
 
 
-def test_padding_on_the_left():
-    """The start token is the first that is not masked out, wherever it stands."""
-    clip, inputs = tiny_clip(), tiny_inputs((8,))
-    inputs.input_ids[0] = torch.tensor([0, 0, START, 30, 40, 13, 14, END])
-    inputs.attention_mask[0, :2] = 0
-    real, words = find_words(clip, inputs)
-    assert real[0].tolist() == [False] * 2 + [True] * 6 and words[0].tolist() == [False] * 3 + [True] * 4 + [False]
-    assert cut_captions(clip, inputs).input_ids.tolist() == [[30, 40, 13, 14]]
-    att = replace(some_maps(clip, inputs), text=torch.tensor([[9.0, 9, 5, 1, 2, 3, 4, 0]]))
-    rows, mask = torch.tensor([1.0, 1, 1, 0, 1 / 3, 2 / 3, 1, 1]), inputs.attention_mask[0]
-    expected = text_features(clip.model, inputs.input_ids[0], mask, rows)
-    image = image_features(clip.model, inputs.pixel_values[0])
-    assert abs(confidence(clip, inputs, att, "eos")["text_after"][0] - cosine(image, expected)) < 1e-5
-    assert confidence(clip, inputs, att)["text_position"].tolist() == [4]
-
-
 def test_padding_that_no_mask_marks():
     """input_ids padded with end tokens and no attention mask: what stands behind the first end token is not a word."""
     clip, inputs = tiny_clip(), tiny_inputs((5, 8))
