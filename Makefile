@@ -53,7 +53,7 @@ wheels:  ## fetch what gpu-check needs on a machine without a network (for its P
 	$(PYTHON) tests/gpu_wheels.py --python $(WHEELS_PYTHON)
 
 gpu-rehearsal: .venv/ready  ## nbval on a pretended CUDA device: finds on a CPU what would stop, or print other text, on a GPU
-	NIBKIT_PRETEND_CUDA=1 NIBKIT_DEVICE=cuda PYTHONPATH=tests/pretend OMP_NUM_THREADS=1 \
+	NIBKIT_PRETEND_CUDA=1 NIBKIT_DEVICE=cuda PYTHONPATH=$(CURDIR)/tests/pretend OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest notebooks $(NBVAL) $(PARALLEL)
 
 clean:  ## remove .venv and build

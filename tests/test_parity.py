@@ -42,17 +42,17 @@ def scaled(values: np.ndarray) -> np.ndarray:
 
 
 def text_maps(attribution, figures) -> list[np.ndarray]:
-    return [scaled(attribution.text[i, : len(figures[f"ids_{i}"])].numpy()) for i in range(6)]
+    return [scaled(attribution.text[i, : len(figures[f"ids_{i}"])].cpu().numpy()) for i in range(6)]
 
 
 def test_features(clip, inputs, figures):
-    assert np.abs(clip.encode_image(inputs).numpy() - figures["image_features"]).max() < 1e-4
-    assert np.abs(clip.encode_text(inputs).numpy() - figures["text_features"]).max() < 1e-4
+    assert np.abs(clip.encode_image(inputs).cpu().numpy() - figures["image_features"]).max() < 1e-4
+    assert np.abs(clip.encode_text(inputs).cpu().numpy() - figures["text_features"]).max() < 1e-4
 
 
 def test_image_maps_are_the_published_ones(attribution, figures):
     name, att = attribution
-    assert np.abs(att.heatmap().numpy()[:, ::16, ::16] - figures[f"nib_v_{name}"]).max() < 1e-4
+    assert np.abs(att.heatmap().cpu().numpy()[:, ::16, ::16] - figures[f"nib_v_{name}"]).max() < 1e-4
 
 
 def test_text_maps_are_the_published_ones(attribution, figures):
@@ -80,7 +80,7 @@ def test_pairs_alone_give_the_same(clip, inputs, attribution, figures):
 def test_m2ib_maps_are_the_published_ones_up_to_their_noise(clip, inputs, figures):
     """The published figures are one draw of the noise, so ours agree closely, not to the digit."""
     found = nk.m2ib(clip, inputs)
-    for ours, theirs in zip(found.heatmap().numpy()[:, ::16, ::16], figures["m2ib_v"]):
+    for ours, theirs in zip(found.heatmap().cpu().numpy()[:, ::16, ::16], figures["m2ib_v"]):
         assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.999
     for i, ours in enumerate(text_maps(found, figures)):
         assert np.abs(ours - figures[f"m2ib_t_{i}"].ravel()).max() < 0.05

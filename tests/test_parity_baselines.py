@@ -38,8 +38,8 @@ def scaled(values: np.ndarray) -> np.ndarray:
 
 def differences(att, figures, name: str) -> tuple[float, float]:
     """The largest difference from the published maps, of pictures (every 16th pixel) and of captions, all min–max scaled."""
-    of_images = np.abs(att.heatmap().numpy()[:, ::16, ::16] - figures[f"{name}_v"]).max()
-    texts = [(att.text[i, : len(figures[f"ids_{i}"])].numpy(), figures[f"{name}_t_{i}"]) for i in range(6)]
+    of_images = np.abs(att.heatmap().cpu().numpy()[:, ::16, ::16] - figures[f"{name}_v"]).max()
+    texts = [(att.text[i, : len(figures[f"ids_{i}"])].cpu().numpy(), figures[f"{name}_t_{i}"]) for i in range(6)]
     return float(of_images), max(float(np.abs(scaled(ours) - theirs).max()) for ours, theirs in texts)
 
 

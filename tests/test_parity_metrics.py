@@ -56,7 +56,8 @@ def test_what_the_text_figures_turn_on(clip, inputs, attribution, figures, monke
     off = lambda found: np.abs(found["text_drop"] - theirs).max()  # noqa: E731
     assert off(confidence(clip, inputs, attribution, "eos")) > 1  # start and end token kept, min–max over the words
     words = inputs.attention_mask.bool() & (inputs.input_ids != 598) & (inputs.input_ids != 599)
-    inner = torch.where(words, attribution.text, attribution.text.masked_fill(~words, torch.inf).amin(1, keepdim=True))
+    text = attribution.text.cpu()
+    inner = torch.where(words, text, text.masked_fill(~words, torch.inf).amin(1, keepdim=True))
     assert off(confidence(clip, inputs, replace(attribution, text=inner))) > 1  # min–max over the words alone
     against_the_mean = attribution.text.clone()
     for i in range(6):

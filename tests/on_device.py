@@ -1,0 +1,335 @@
+"""Everything on a CUDA device: results stay on it and are the CPU's.
+
+test_device.py runs these in a process of their own: on a pretended device (``pretend_cuda``) where there is no other, together
+with those that look at the pretence itself.
+"""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import tiny_inputs, tiny_model
+from matplotlib import pyplot as plt
+
+import nibkit as nk
+from nibkit import controls, masking, precision, side, widgets
+from nibkit.__main__ import main
+from nibkit.localisation import named_masks, named_words
+from nibkit.quadrature import RULES
+
+PRETENDED = getattr(torch.cuda, "pretended", False)
+on_pretended = pytest.mark.skipif(not PRETENDED, reason="looks at the pretended device")
+QUICK = {"rise": {"num_masks": 40, "num_text_masks": 20}, "m2ib": {"num_steps": 3, "draws": 2}}
+CASES = [(name, variant) for name in nk.METHODS for variant in ("paper", "original") if (name, variant) != ("nib", "original")]
+
+
+# --- the package --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def here():
+    return nk.Clip(tiny_model(), name="tiny")
+
+
+@pytest.fixture(scope="module")
+def there():
+    return nk.Clip(tiny_model().to("cuda"), name="tiny")
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return nk.load_clip("shapes", device="cuda")
+
+
+def holed() -> nk.Inputs:
+    """Three pairs, one with a hole in its attention mask."""
+    inputs = tiny_inputs((5, 8, 3))
+    inputs.attention_mask[1, 2] = 0
+    return inputs
+
+
+def alike(ours: nk.Attribution, cpu: nk.Attribution) -> None:
+    """Every tensor is on the device, and the CPU's to single precision."""
+    for name, value in vars(cpu).items():
+        if isinstance(value, torch.Tensor):
+            found = getattr(ours, name)
+            assert found.device.type == "cuda", name
+            assert torch.allclose(found.cpu(), value, rtol=1e-3, atol=1e-6 + 1e-4 * float(value.abs().max())), name
+    assert ours.tokens == cpu.tokens and ours.words == cpu.words
+
+
+@pytest.mark.parametrize(["name", "variant"], CASES)
+def test_every_method(here, there, name, variant):
+    found = []
+    for clip in (there, here):
+        options = dict(QUICK.get(name, {})) | ({} if name == "nib" else {"variant": variant})
+        if (name, variant) == ("mfaba", "original"):
+            options |= {"distractors": tiny_inputs((4, 6), seed=1), "num_steps": 4}
+        found.append(nk.METHODS[name](clip, holed(), **options))
+    alike(*found)
+    one = found[0][1]
+    assert len(one) == 1 and one.heatmap(48).device.type == "cuda" and one.cpu().heatmap(48).device.type == "cpu"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule(here, there, rule):
+    alike(*(nk.nib(clip, holed(), layer=(2, 3), rule=rule, num_steps=12, batch_size=7) for clip in (there, here)))
+
+
+def test_features_and_inputs(here, there):
+    inputs = holed().to(there.device, there.dtype)
+    assert inputs[torch.tensor([2, 0])].input_ids.is_cuda and inputs[1].attention_mask.is_cuda
+    for what in ("encode_image", "encode_text", "similarity"):
+        found, want = getattr(there, what)(holed()), getattr(here, what)(holed())
+        assert found.is_cuda and torch.allclose(found.cpu(), want, atol=1e-5)
+    assert there.tokens(inputs) == here.tokens(holed())
+    with nk.count_passes(there) as passes:
+        nk.nib(there, inputs)
+    assert (passes.forward_image, passes.backward_text) == (36, 30)
+    broken = nk.Inputs(inputs.pixel_values, inputs.input_ids, torch.zeros_like(inputs.input_ids))
+    with pytest.raises(ValueError, match="caption 0 has nothing"):
+        masking.find_words(there, broken)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["maps on the device", "maps brought back"])
+@pytest.mark.parametrize("protocol", ["paper", "eos"])
+def test_confidence(here, there, protocol, back):
+    inputs, att = tiny_inputs((5, 8, 3)), nk.nib(there, tiny_inputs((5, 8, 3)))
+    found = nk.confidence(there, inputs, att.cpu() if back else att, protocol=protocol)
+    assert np.allclose(found, nk.confidence(here, inputs, att.cpu(), protocol=protocol), atol=1e-2, equal_nan=True)
+
+
+@pytest.mark.parametrize("unit", ["patch", "pixel"])
+def test_curves(here, there, unit):
+    inputs, att = tiny_inputs((5, 8, 3)), nk.nib(there, tiny_inputs((5, 8, 3)))
+    for ours in (att, att.cpu()):
+        found, want = (
+            nk.curves(clip, inputs, ours.cpu() if clip is here else ours, steps=4, unit=unit) for clip in (there, here)
+        )
+        assert np.allclose(found.drop(columns="side"), want.drop(columns="side"), atol=1e-4)
+    assert (nk.insertion_deletion(there, inputs, att, steps=4, unit=unit).notna()).all(axis=None)
+
+
+def test_scores_against_the_truth(shapes):
+    scenes = nk.shapes.sample(3, seed=5, captions="some")
+    inputs = shapes.prepare([s.image for s in scenes], [s.caption for s in scenes])
+    masks, distractors = named_masks(scenes)
+    words = named_words(scenes, inputs)
+    maps = controls.controls(shapes, inputs, seed=1, masks=masks, words=words) | {"nib": nk.nib(shapes, inputs)}
+    for name, att in maps.items():
+        assert att.image.is_cuda and att.text.is_cuda and att.similarity.is_cuda, name
+        nk.confidence(shapes, inputs, att)
+        table = nk.localisation(att, masks, distractors)
+        tensors = (torch.as_tensor(m, device=shapes.device) for m in (masks, distractors))
+        assert table.equals(nk.localisation(att, *tensors))
+    assert (nk.localisation(maps["oracle"], masks).pointing == 1).all()
+    again = controls.oracle_map(shapes, inputs, torch.as_tensor(masks, device=shapes.device))
+    assert torch.equal(again.pixels, maps["oracle"].pixels)
+
+
+def test_a_benchmark(shapes):
+    methods = {"nib": "nib", "gradcam": "gradcam", "oracle": controls.oracle_map}
+    table = nk.evaluate(shapes, nk.datasets.shapes(3, seed=5), methods, curve_steps=2, progress=False, batch_size=2)
+    assert len(table) == 9 and table[["image_drop", "pointing", "image_insertion_auc", "seconds"]].notna().all(axis=None)
+    assert not table.attrs["skipped"]
+
+
+def test_figures_and_the_explorer(shapes, monkeypatch, tmp_path):
+    scenes = nk.shapes.sample(2, seed=5)
+    att = nk.nib(shapes, shapes.prepare([s.image for s in scenes], [s.caption for s in scenes]))
+    nk.plots.explain(scenes[1].image, att, 1)
+    nk.plots.maps([s.image for s in scenes], att, shared=True)
+    assert scenes[1].phrases[0].split()[0] in nk.plots.words_html(att, 1).data
+    monkeypatch.setattr(widgets, "display", lambda _: None)
+    widgets.explorer(shapes, scenes)
+    nk.claim("BA6", att.image, att.image)
+    plt.close("all")
+
+
+def test_the_command_line(tmp_path, capsys):
+    picture = Path(__file__).parents[1] / "data" / "scene.png"
+    assert main(["explain", str(picture), "a purple heart", "--device", "cuda", "--out", str(tmp_path / "map.png")]) == 0
+    assert (tmp_path / "map.png").exists() and "purple" in capsys.readouterr().out
+
+
+def test_a_copied_model_and_one_brought_back(there, here):
+    twin = nk.Clip(copy.deepcopy(there.model))
+    assert torch.equal(twin.encode_text(holed()), there.encode_text(holed()))
+    alike(nk.nib(twin, holed()), nk.nib(nk.Clip(twin.model.to("cpu")), holed()))
+
+
+@pytest.fixture
+def tf32():
+    """Torch's own setting: convolutions may be rounded to TF32. A function that says whether it is still so."""
+    convolutions = torch.backends.cudnn.conv
+    before, convolutions.fp32_precision = convolutions.fp32_precision, "tf32"
+    yield lambda: convolutions.fp32_precision == "tf32"
+    convolutions.fp32_precision = before
+
+
+def test_heads_and_tails_by_hand_are_as_exact_as_a_methods(here, there, tf32):
+    """Outside a call torch's own settings rule."""
+    inputs = holed()
+    with torch.no_grad():
+        z = there.image.head(inputs.to(there.device, there.dtype), 3).cpu()
+        assert torch.allclose(z, here.image.head(inputs, 3), atol=1e-5)
+    assert tf32()
+
+
+def test_the_device_is_left_as_it_was(there, tf32):
+    before = torch.backends.cuda.matmul.fp32_precision
+    nk.nib(there, holed())
+    assert tf32() and torch.backends.cuda.matmul.fp32_precision == before
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_batch_is_as_large_as_keeps_the_device_busy_or_as_half_of_its_memory_holds(there, monkeypatch):
+    tower = there.image
+    row = tower.positions * 32
+    for name in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: 0)
+    for free, size in ((80e9, side.BUSY // row), (2 * 24 * 5 * row * 4 * 100, 100), (1000, 1)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_, free=free: (int(free), int(80e9)))
+        assert side.default_batch_size(tower) == size
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda *_: 24 * 5 * row * 4 * 100)  # torch's own reserve counts as free
+    assert side.default_batch_size(tower) == 50
+
+
+@on_pretended
+def test_a_product_before_the_import_costs_repeatability_alone(there, monkeypatch):
+    """cuBLAS has read its settings by then, and torch refuses every product that is asked to be repeatable."""
+    import pretend_cuda
+
+    monkeypatch.setattr(pretend_cuda, "_workspace", lambda: False)
+    precision.products_keep_their_order.cache_clear()
+    with pytest.warns(UserWarning, match="before nibkit was imported") as told:
+        nk.nib(there, holed())
+        nk.nib(there, holed())
+    assert len(told) == 1
+    precision.products_keep_their_order.cache_clear()
+
+
+# --- the pretence itself ------------------------------------------------------------------------------------------------------
+
+
+def fails(kind, message):
+    return pytest.raises(kind, match=message)
+
+
+@on_pretended
+def test_it_refuses_what_numpy_can_not_see():
+    x = torch.zeros(3, device="cuda")
+    for look in (lambda: x.numpy(), lambda: np.asarray(x), lambda: plt.plot(x)):
+        with fails(TypeError, "Use Tensor.cpu"):
+            look()
+    assert x.cpu().numpy().shape == (3,) and x.numpy(force=True).shape == (3,)
+    plt.close("all")
+
+
+@on_pretended
+def test_it_refuses_two_devices_in_one_operation():
+    x, y = torch.zeros(3, device="cuda"), torch.ones(3)
+    for mix in (
+        lambda: x + y,
+        lambda: y.mul_(x),
+        lambda: torch.stack([x, y]),
+        lambda: torch.stack([x.sum(), y.sum()]),
+        lambda: torch.equal(x, y),
+        lambda: torch.where(x > 0, x, y),
+        lambda: torch.nn.functional.linear(x, torch.eye(3)),
+        lambda: torch.nn.Linear(3, 3)(x),
+        lambda: x.index_select(0, torch.tensor([0])),
+        lambda: x.__setitem__(torch.tensor([0, 1]), y[:2]),
+        lambda: y.sum().add_(x.sum()),
+        lambda: torch.autograd.grad((x.clone().requires_grad_() ** 2), x, y),
+    ):
+        with fails(RuntimeError, "at least two devices"):
+            mix()
+    with fails(RuntimeError, "indices should be"):
+        y[(x > 0)]
+    with fails(RuntimeError, "indices should be"):
+        y[torch.tensor([0, 1], device="cuda")]
+    with fails(RuntimeError, "ordinal"):
+        y.to("cuda:1")
+
+
+@on_pretended
+def test_it_allows_what_cuda_allows():
+    x, y = torch.arange(3.0, device="cuda"), torch.ones(3)
+    assert (x * torch.tensor(2.0)).is_cuda and (torch.tensor(2.0) * x).tolist() == [0, 2, 4]
+    assert x[torch.tensor([2, 0])].tolist() == [2, 0] and x[np.array([True, False, True])].is_cuda
+    assert y[torch.tensor(1, device="cuda")] == 1  # a number
+    x[:2] = y[:2]
+    y.copy_(x)
+    assert y.tolist() == [1, 1, 2] and not y.is_cuda
+    assert torch.where(x > 1, x, torch.tensor(0.0)).tolist() == [0, 0, 2]
+    assert torch.tensor([x.sum(), x.max()]).device.type == "cpu"  # a list of numbers
+    assert torch.as_tensor(x).is_cuda and torch.zeros_like(x).is_cuda and not torch.zeros_like(x, device="cpu").is_cuda
+    assert x.to(y).device.type == "cpu" and y.to(x).is_cuda and y.type_as(x).is_cuda and x.double().is_cuda
+    assert x.max(0).values.is_cuda and all(part.is_cuda for part in x.split(1)) and all(part.is_cuda for part in x)
+    assert f"{x.sum():.2f}" == "4.00" and repr(x) == "tensor([1., 1., 2.], device='cuda:0')"
+
+
+@on_pretended
+def test_a_copy_on_the_device_is_a_copy():
+    y = torch.zeros(2)
+    for x in (y.to("cuda"), y.cuda(), torch.as_tensor(y, device="cuda"), torch.tensor([0.0, 0.0], device="cuda")):
+        x += 1
+        assert y.tolist() == [0, 0] and x.cpu().tolist() == [1, 1]
+        x.cpu().add_(1)
+        assert x.tolist() == [1, 1]
+
+
+@on_pretended
+def test_it_refuses_a_generator_of_the_cpu():
+    with fails(RuntimeError, "'cuda' device type for generator"):
+        torch.randn(3, device="cuda", generator=torch.Generator())
+    with fails(RuntimeError, "'cuda' device type for generator"):
+        torch.zeros(3, device="cuda").normal_(generator=torch.Generator())
+
+
+@on_pretended
+def test_gradients_go_through_it():
+    x = torch.tensor([1.0, 2.0], device="cuda", requires_grad=True)
+    seen = []
+    y = x**2
+    y.register_hook(lambda gradient: seen.append(gradient.is_cuda))
+    y.sum().backward()
+    assert x.grad.is_cuda and x.grad.tolist() == [2, 4] and seen == [True]
+    layer = torch.nn.Linear(2, 1).to("cuda")
+    assert all(isinstance(p, torch.nn.Parameter) and p.is_cuda for p in layer.parameters())
+    layer(x.detach()).sum().backward()
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+    before = layer.bias.item()
+    optimizer.step()
+    assert layer.weight.grad.is_cuda and layer.bias.item() != before
+
+
+@on_pretended
+def test_it_refuses_what_is_not_repeatable_on_cuda():
+    x = torch.ones(3, device="cuda")
+    x.cumsum(0)
+    torch.use_deterministic_algorithms(True)
+    try:
+        x.int().cumsum(0)
+        for erratic in (lambda: x.cumsum(0), lambda: x.median(0), lambda: torch.histc(x)):
+            with fails(RuntimeError, "deterministic"):
+                erratic()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@on_pretended
+def test_it_rounds_to_tf32_where_torch_allows_that():
+    picture, kernel = torch.full((1, 1, 1, 1), 1 + 2.0**-12), torch.ones(1, 1, 1, 1)
+    convolve = lambda: torch.conv2d(picture.cuda(), kernel.cuda()).item()  # noqa: E731
+    assert torch.conv2d(picture, kernel).item() == picture.item() and convolve() == 1
+    product = lambda: (picture.cuda()[0, 0] @ kernel.cuda()[0, 0]).item()  # noqa: E731
+    assert product() == picture.item()
+    torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision = "ieee", "tf32"
+    try:
+        assert convolve() == picture.item() and product() == 1
+    finally:
+        torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision = "tf32", "none"
