@@ -37,7 +37,7 @@ from .tradeoffs import fewer_bits, gaps
 from .ways import GEOMETRIES, Way, build, captum, nibkit, plain_loop, random_pairs
 
 WAYS: dict[str, Way] = {"plain loop": plain_loop, "captum": captum, "nibkit": nibkit}
-ROUNDS = 5  # of all ways in turn, if the budget allows
+ROUNDS = 3  # of all ways in turn, if the budget allows
 MASKS = 6000, 200  # RISE's in the published code, for a picture and for a caption
 
 
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--geometry", nargs="+", choices=GEOMETRIES, default=list(GEOMETRIES))
     parser.add_argument("--pairs", nargs="+", type=int, default=[1, 8, 64, 256], help="batch sizes (default: 1 8 64 256)")
     parser.add_argument("--num-steps", type=int, default=10)
-    parser.add_argument("--budget", type=float, default=60, help="seconds for a geometry and batch size (default: 60)")
+    parser.add_argument("--budget", type=float, default=120, help="seconds for a geometry and batch size (default: 120)")
     parser.add_argument("--device", default=None)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--out", type=Path, help="a CSV file; the figure goes beside it")

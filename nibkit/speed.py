@@ -73,7 +73,7 @@ def methods_table(part: pd.DataFrame) -> list[str]:
 
 def gap_table(part: pd.DataFrame) -> list[str]:
     """Gradients and time to a completeness gap of 1 %."""
-    said = "The fewest gradients, a pair and side, to a completeness gap of 1 % on the bundled model (2 to 32, 40, 48, 64 … 2048 "
+    said = "The fewest gradients, a pair and side, to a completeness gap of 1 % on the bundled model (2 to 32, 40, 48, 64 … 1024 "
     said += (
         "tried; *adaptive*: a pair's mean), and seconds for 16 pairs. On [.05, 1] what lies below .05 is reported apart, as the "
     )
@@ -118,7 +118,7 @@ def figure(rows: pd.DataFrame) -> Figure:
         ax.set(xlabel=label, ylabel="seconds", ylim=(0, None))
     found, ax = rows[rows["part"] == "gap"], axes[1, 2]
     if len(found):
-        ax.barh(found["way"], found["x"].fillna(2048), color=np.where(found["x"].isna(), "lightgray", "C0"))
+        ax.barh(found["way"], found["x"].fillna(1024), color=np.where(found["x"].isna(), "lightgray", "C0"))
         ax.invert_yaxis()
     ax.set(xscale="log", xlabel="gradients to a gap of 1 % (grey: more)", title="Bundled model")
     return fig

@@ -48,9 +48,9 @@ def gradients_to_gap(
 def gaps(device: torch.device) -> list[dict]:
     """The fewest gradients to a completeness gap of 1 %, on the whole ray and on [.05, 1], and the time they take.
 
-    Of 2 to 32, then 40, 48, 64 … 2048. "adaptive" stops for itself: what counts is a pair's mean.
+    Of 2 to 32, then 40, 48, 64 … 1024. "adaptive" stops for itself: what counts is a pair's mean.
     """
-    counts = [*range(2, 33), 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048]
+    counts = [*range(2, 33), 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024]
     rows: list[dict] = []
     print("\nto a gap of 1 % (bundled model, 16 pairs, layer 9)")
     for span, start, rules in (

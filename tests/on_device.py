@@ -136,13 +136,12 @@ def test_a_benchmark(shapes):
     assert not table.attrs["skipped"]
 
 
-def test_figures_and_the_explorer(shapes, monkeypatch, tmp_path):
+def test_figures_and_the_explorer(shapes):
     scenes = nk.shapes.sample(2, seed=5)
     att = nk.nib(shapes, shapes.prepare([s.image for s in scenes], [s.caption for s in scenes]))
     nk.plots.explain(scenes[1].image, att, 1)
     nk.plots.maps([s.image for s in scenes], att, shared=True)
     assert scenes[1].phrases[0].split()[0] in nk.plots.words_html(att, 1).data
-    monkeypatch.setattr(widgets, "display", lambda _: None)
     widgets.explorer(shapes, scenes)
     nk.claim("BA6", att.image, att.image)
     plt.close("all")
