@@ -88,7 +88,8 @@ def test_features_and_inputs(here, there):
     with nk.count_passes(there) as passes:
         nk.nib(there, inputs)
     assert (passes.forward_image, passes.backward_text) == (36, 30)
-    broken = nk.Inputs(inputs.pixel_values, inputs.input_ids, torch.zeros_like(inputs.input_ids))
+    only_start = (torch.arange(inputs.input_ids.shape[1]) < 1).expand(len(inputs), -1).long()
+    broken = nk.Inputs(inputs.pixel_values, inputs.input_ids, only_start.to(there.device))
     with pytest.raises(ValueError, match="caption 0 has nothing"):
         masking.find_words(there, broken)
 
