@@ -43,7 +43,7 @@ def use_style() -> None:
 def overlay(
     image, attribution: Attribution, pair: int = 0, ax: Axes | None = None, limit: float | None = None, title: str = ""
 ) -> Axes:
-    """The picture in pale colours, the signed map over it: the stronger the value, the stronger the colour.
+    """The picture in grey, the signed map over it: the stronger the value, the stronger the colour.
 
     image: the picture of that pair (anything ``clip.prepare`` takes). limit: the value at full colour, in cosine units; by
     default the map's own largest |value|. The axes keep the colour scale as ``ax.images[-1]``.
@@ -53,8 +53,7 @@ def overlay(
     limit = limit or float(np.abs(values).max()) or 1.0
     scale = matplotlib.cm.ScalarMappable(Normalize(-limit, limit), COLORMAP)
     smooth = ImageOps.fit(to_rgb(image), values.shape[::-1]).filter(ImageFilter.GaussianBlur(1.5))  # without its fine grain
-    picture = np.asarray(smooth, dtype=float) / 255
-    picture = 0.3 * picture + 0.7 * picture.mean(-1, keepdims=True)  # pale, so that its colours are not taken for the map's
+    picture = np.asarray(smooth, dtype=float).mean(-1, keepdims=True) / 255  # grey, so that all colour is the map's
     strength = np.clip(np.abs(values) / limit, 0, 1)[..., None] ** 0.7 * 0.85
     ax.imshow((1 - strength) * (0.35 + 0.6 * picture) + strength * scale.to_rgba(values)[..., :3])
     ax.imshow(values, cmap=COLORMAP, vmin=-limit, vmax=limit, alpha=0)  # carries the colour scale, draws nothing
@@ -115,22 +114,29 @@ def _set_words(ax: Axes, listed: Sequence[tuple[str, float]], limit: float, size
     renderer = ax.figure.canvas.get_renderer()
     frame = ax.get_window_extent(renderer)
     x, y, line, drawn = 0.01, 0.96, 5.2 * size * ax.figure.dpi / 100 / frame.height, []
+    gap = 0.9 * size * ax.figure.dpi / 72 / frame.width  # the boxes reach .25 of a size over their words, left and right
     for word, value in listed:
         color = scale.to_rgba(value)
         ink = "white" if np.dot(color[:3], (0.299, 0.587, 0.114)) < 0.5 else "black"
         box = dict(boxstyle="round,pad=0.25", facecolor=color, edgecolor="0.8", linewidth=0.6)
         style = dict(transform=ax.transAxes, va="top", parse_math=False)
         text = ax.text(x, y, word, fontsize=size, color=ink, bbox=box, **style)
-        note = ax.text(x, y, f"{value:+.3f}", ha="center", fontsize=0.67 * size, **style)
+        note = ax.text(x, y, _signed(value), ha="center", fontsize=0.67 * size, **style)
         width, below = (part.get_window_extent(renderer).width / frame.width for part in (text, note))
-        if x + width > 1 and x > 0.02:
+        wide = max(width, below)
+        if x + wide > 1 and x > 0.02:
             x, y = 0.01, y - line
-            text.set_position((x, y))
-        note.set_position((x + width / 2, y - 0.52 * line))
-        x += max(width, below) + 0.002 * size
+        text.set_position((x + (wide - width) / 2, y))
+        note.set_position((x + wide / 2, y - 0.52 * line))
+        x += wide + gap
         drawn += [text, note]
     lowest = min((part.get_window_extent(renderer).y0 for part in drawn), default=frame.y0)
     return drawn, (lowest - frame.y0) / frame.height
+
+
+def _signed(value: float) -> str:
+    """Three decimals with a true minus sign, and no minus before 0."""
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
 
 
 def words_html(attribution: Attribution, pair: int = 0):

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from .costs import COSTS
 from .statistics import better
 
+REFERENCE, OTHERS = "#D55E00", "#0072B2"  # the colours of a figure's reference method and of all else
 STYLES = ("markdown", "latex", "csv")
 SHOWN_COSTS = ("fps", "peak_memory", "forward", "backward")
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {c: f"\\{c}" for c in "&%$#_{}"}
@@ -25,7 +25,7 @@ def format_summary(
 
     "markdown", "latex" (a booktabs tabular): a row per method, a column per metric with ↓ where less is better and ↑ where more
     is; mean [interval], the best mean in bold, a star where it differs from the reference method's with p_holm below
-    ``significance``; costs are medians. A last line says so. "csv": the summary unrounded, a row per metric and method.
+    ``significance``; costs are medians. A last line says what is there. "csv": the summary unrounded, a row per metric and method.
 
     Raises ValueError on an unknown style or metric.
     """
@@ -94,9 +94,10 @@ def footnote(summary: pd.DataFrame, significance: float) -> str:
     against, level = summary.attrs.get("against"), summary.attrs.get("level", 0.95)
     least, most = summary["n"].min(), summary["n"].max()
     tested = against is not None and "p_holm" in summary
-    star = f"*: differs from {against} on the same pairs, Holm-corrected p < {significance:g}; " if tested else ""
+    star = f"; *: differs from {against} on the same pairs, Holm-corrected p < {significance:g}" if tested else ""
     count = f"{least}" if least == most else f"{least} to {most}"
-    return f"n = {count} pairs; mean [{level:.0%} bootstrap interval]; {star}costs: medians."
+    costs = "; costs: medians" if summary["metric"].isin(list(COSTS)).any() else ""
+    return f"n = {count} pairs; mean [{level:.0%} bootstrap interval]{star}{costs}."
 
 
 def escape(text: str, style: str) -> str:
@@ -109,14 +110,14 @@ def escape(text: str, style: str) -> str:
 def plot_summary(summary: pd.DataFrame, metrics: Sequence[str] | None = None, columns: int = 4) -> Figure:
     """A panel per metric: each method's mean and its interval (dot and bar), the quartiles (thin line, median as a tick).
 
-    The reference method's mean is a dotted line through the panel. Costs are shown by their quartiles alone, around the median.
+    The reference method has a colour of its own, and its mean is a dotted line through the panel. Costs are shown by their quartiles alone, around the median.
     metrics: which ones; by default all but the costs. columns: panels in a row. Raises ValueError on an unknown metric.
     """
     metrics = choose(summary, metrics) if metrics is not None else [m for m in choose(summary, None) if m not in COSTS]
     if not metrics:
         raise ValueError("the summary has costs alone: name those to be shown, metrics=['fps'] for example")
     methods = list(dict.fromkeys(summary["method"]))
-    colors = dict(zip(methods, sns.color_palette("colorblind", len(methods))))
+    colors = {method: REFERENCE if method == summary.attrs.get("against") else OTHERS for method in methods}
     rows, columns = -(-len(metrics) // columns), min(columns, len(metrics))
     size = (3.1 * columns + 1.2, rows * (1.1 + 0.36 * len(methods)))
     fig, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")

@@ -64,10 +64,10 @@ def test_overlay_is_centred_on_0(attribution, scenes):
 
 
 def test_overlay_colours_follow_the_sign():
-    """Red raises, blue lowers, what is 0 shows the picture in grey."""
+    """Red raises, blue lowers, what is 0 shows the picture in grey, whatever its colours."""
     image = torch.tensor([[[1.0, 0.0], [0.0, -1.0]]])
     att = nk.Attribution(image, torch.zeros(1, 1), (("x",),), torch.zeros(1))
-    shown = plots.overlay(np.full((50, 50, 3), 0.5), att).images[0].get_array()
+    shown = plots.overlay(np.full((50, 50, 3), (1.0, 0.5, 0.0)), att).images[0].get_array()
     red, blue, grey = shown[2, 2], shown[-3, -3], shown[112, 112]
     assert red[0] > red[2] + 0.2 and blue[2] > blue[0] + 0.2 and np.ptp(grey) < 0.05
     assert shown.min() >= 0 and shown.max() <= 1
@@ -135,7 +135,7 @@ def test_show(scenes):
 def test_every_word_is_drawn_with_its_value(attribution):
     ax = plots.words(attribution, 2)
     for word, value in attribution.words_of(2):
-        assert word in drawn(ax) and f"{value:+.3f}" in drawn(ax)
+        assert word in drawn(ax) and f"{value:+.3f}".replace("-", "−") in drawn(ax)
     assert len(ax.texts) == 2 * len(attribution.words_of(2)) and not ax.axison
 
 
@@ -145,6 +145,16 @@ def test_word_colours_follow_the_sign():
     assert faces[0][0] > faces[0][2] and faces[1][2] > faces[1][0] and np.ptp(faces[2]) < 0.05 and faces[3][0] > faces[3][2]
     for text, face in zip(ax.texts[::2], faces):  # readable: light on dark, dark on light
         assert abs(np.dot(rgb(text.get_color()), (0.299, 0.587, 0.114)) - np.dot(face, (0.299, 0.587, 0.114))) > 0.35
+
+
+def test_values_do_not_touch():
+    """Short words with long values: the values set the distance."""
+    ax = plots.words(told([-0.004, -0.009, 0.0, -0.0001], ["a", "a", "I", "a"]))
+    renderer = ax.figure.canvas.get_renderer()
+    assert drawn(ax)[1::2] == ["−0.004", "−0.009", "+0.000", "+0.000"]
+    boxes = [text.get_window_extent(renderer) for text in ax.texts[1::2]]
+    assert all(a.x1 + 5 < b.x0 for a, b in zip(boxes, boxes[1:]))
+    assert all(box.x0 >= ax.get_window_extent().x0 for box in boxes)
 
 
 def test_words_wrap_and_do_not_overlap():
