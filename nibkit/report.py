@@ -25,7 +25,7 @@ def format_summary(
 
     "markdown", "latex" (a booktabs tabular): a row per method, a column per metric with ↓ where less is better and ↑ where more
     is; mean [interval], the best mean in bold, a star where it differs from the reference method's with p_holm below
-    ``significance``; costs are medians. A last line says what is there. "csv": the summary unrounded, a row per metric and method.
+    ``significance``; costs are medians. A last line says so. "csv": the summary unrounded, a row per metric and method.
 
     Raises ValueError on an unknown style or metric.
     """
@@ -110,8 +110,10 @@ def escape(text: str, style: str) -> str:
 def plot_summary(summary: pd.DataFrame, metrics: Sequence[str] | None = None, columns: int = 4) -> Figure:
     """A panel per metric: each method's mean and its interval (dot and bar), the quartiles (thin line, median as a tick).
 
-    The reference method has a colour of its own, and its mean is a dotted line through the panel. Costs are shown by their quartiles alone, around the median.
-    metrics: which ones; by default all but the costs. columns: panels in a row. Raises ValueError on an unknown metric.
+    The reference method has a colour of its own, and its mean is a dotted line through the panel. Costs
+    are shown by their quartiles alone, around the median. metrics: which ones; by default all but the costs. columns: panels in a row.
+
+    Raises ValueError on an unknown metric.
     """
     metrics = choose(summary, metrics) if metrics is not None else [m for m in choose(summary, None) if m not in COSTS]
     if not metrics:
