@@ -110,8 +110,9 @@ def escape(text: str, style: str) -> str:
 def plot_summary(summary: pd.DataFrame, metrics: Sequence[str] | None = None, columns: int = 4) -> Figure:
     """A panel per metric: each method's mean and its interval (dot and bar), the quartiles (thin line, median as a tick).
 
-    The reference method has a colour of its own, and its mean is a dotted line through the panel. Costs
-    are shown by their quartiles alone, around the median. metrics: which ones; by default all but the costs. columns: panels in a row.
+    The reference method has a colour of its own, and its mean is a dotted line through the panel. Costs are
+    shown by their quartiles alone, around the median. metrics: which ones; by default all but the costs. columns: panels in a
+    row.
 
     Raises ValueError on an unknown metric.
     """
