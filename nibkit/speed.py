@@ -26,7 +26,8 @@ def by_way(rows: pd.DataFrame) -> pd.DataFrame:
     ways = rows[rows["part"] == "ways"]
     table = ways.pivot(index=["geometry", "pairs", "side"], columns="way", values="seconds")
     both = table.groupby(level=[0, 1]).sum().assign(side="both").set_index("side", append=True)
-    return pd.concat([table, both]).sort_index(key=lambda level: level.map(lambda key: SIDES.index(key) if key in SIDES else key))
+    order = [*ways["geometry"].unique(), *SIDES]
+    return pd.concat([table, both]).sort_index(key=lambda level: level.map(lambda key: order.index(key) if key in order else key))
 
 
 def markdown(rows: pd.DataFrame) -> str:
@@ -49,9 +50,11 @@ def ways_table(part: pd.DataFrame) -> list[str]:
     """NIB against the plain loop, Captum and the floor."""
     lines = []
     for (geometry, pairs, side), row in by_way(part).iterrows():
-        ours = row["nibkit"]
+        ours, ms = row["nibkit"], 1e3 * row["nibkit"] / pairs
         others = (f"{row[way] / ours:.2f} ×" for way in ("plain loop", "captum"))
-        lines.append([geometry, f"{pairs:.0f}", side, f"{1e3 * ours / pairs:.3g}", *others, f"{row['floor'] / ours:.0%}"])
+        lines.append(
+            [geometry, f"{pairs:.0f}", side, f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}", *others, f"{row['floor'] / ours:.0%}"]
+        )
     said = "NIB, ten steps: milliseconds a pair, how many times as long the others take, and the floor's share of its time."
     return [said, table(["geometry", "pairs", "side", "nibkit, ms", "plain loop", "captum", "floor"], lines, left=3)]
 
@@ -135,7 +138,8 @@ def bars(ax: Axes, times: pd.DataFrame) -> None:
     ax.set(
         xticks=place, xticklabels=labels, xlabel="geometry and pairs", ylabel="time over nibkit's", title="Picture and caption"
     )
-    ax.legend()
+    ax.set_ylim(0, 1.4 * ratios.to_numpy().max())
+    ax.legend(ncols=3, loc="upper center")
 
 
 def write_speed(readme: Path | None = None) -> Path:
