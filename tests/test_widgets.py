@@ -14,6 +14,7 @@ def explorer(monkeypatch):
     shown = []
     explain = widgets.plots.explain
     monkeypatch.setattr(widgets.plots, "explain", lambda image, att: shown.append(att) or explain(image, att))
+    plt.close("all")  # what other tests of this process left open is not the explorer's doing
     clip = nk.load_clip("shapes", device="cpu")
     return widgets.explorer(clip, nk.shapes.sample(3, seed=3)), shown
 
