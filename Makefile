@@ -18,20 +18,20 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 run: .venv/ready  ## run the whole series, render it under build/html, and say where to look
-	$(BIN)/python notebooks/run.py
+	$(BIN)/python tools/run.py
 
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 notebooks: .venv/ready  ## run the series and store its outputs in notebooks/
-	$(BIN)/python notebooks/run.py --inplace
+	$(BIN)/python tools/run.py --inplace
 	$(BIN)/python -m nibkit ledger
 
 html: .venv/ready  ## render the stored outputs under build/html, without running anything
-	$(BIN)/python notebooks/run.py --stored
+	$(BIN)/python tools/run.py --stored
 
 student: .venv/ready  ## the notebooks without solutions and outputs, to hand out, under build/student
-	$(BIN)/python notebooks/student.py
+	$(BIN)/python tools/student.py
 
 test: .venv/ready  ## everything that must hold: unit tests, notebook rules, nbval
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks $(NBVAL) $(PARALLEL)
@@ -44,7 +44,7 @@ test-notebooks: .venv/ready  ## nbval alone: run the notebooks and compare every
 
 bench: .venv/ready  ## the speed figures, as ratios in one run: a CSV and a figure under build (about 15 minutes)
 	@mkdir -p build
-	$(BIN)/python -m nibkit.bench --out build/bench.csv
+	$(BIN)/python -m benchmarks.speed --out build/bench.csv
 
 gpu-check:  ## nbval, tests, agreement and speed on CUDA, with the Python at hand (STEPS=… for some); report in data/gpu
 	$(PYTHON) tests/gpu_check.py $(if $(STEPS),--steps $(STEPS))

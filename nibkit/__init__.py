@@ -4,38 +4,35 @@
 >>> clip = nk.load_clip("shapes")                         # the bundled model; or a hub name, or a folder
 >>> inputs = clip.prepare("photo.jpg", "a red circle")    # doctest: +SKIP
 >>> attribution = nk.nib(clip, inputs)                    # doctest: +SKIP
-
-Two modules share their name with a function: ``nk.nib`` and ``nk.localisation`` are the functions. What else these modules hold
-comes by ``from nibkit.localisation import pointing_game``.
 """
 
-from . import bottleneck, controls, datasets, paper, plots, quadrature, shapes
-from .attribution import Attribution
-from .baselines import chefer, fastig, gradcam, m2ib, mfaba, rise, saliency
-from .claims import claim
-from .clip import Clip
-from .costs import count_passes
-from .evaluation import evaluate
-from .inputs import Inputs
-from .loading import load_clip
-from .localisation import localisation
-from .metrics import confidence, curves, insertion_deletion
-from .nib import nib
-from .report import format_summary, plot_summary
-from .statistics import summarise
-from .storage import read_results
+from .course import paper
+from .course.claims import claim
+from .data import datasets, shapes
+from .evaluation.evaluate import evaluate
+from .evaluation.report import format_summary, plot_summary
+from .evaluation.store import read_results
+from .evaluation.summary import summarise
+from .methods import controls
+from .methods.attention import chefer, fastig, saliency
+from .methods.attribution import Attribution
+from .methods.gradcam import gradcam
+from .methods.m2ib import m2ib
+from .methods.mfaba import mfaba
+from .methods.nib import nib
+from .methods.registry import METHODS
+from .methods.rise import rise
+from .metrics.confidence import confidence, curves, insertion_deletion
+from .metrics.costs import count_passes
+from .metrics.localisation import localisation
+from .model.clip import Clip
+from .model.inputs import Inputs
+from .model.loading import load_clip
+from .resources import results, version
+from .show import plots
+from .theory import bottleneck, quadrature
 
-__version__ = "0.1.0"
-METHODS = {
-    "nib": nib,
-    "m2ib": m2ib,
-    "rise": rise,
-    "gradcam": gradcam,
-    "chefer": chefer,
-    "saliency": saliency,
-    "mfaba": mfaba,
-    "fastig": fastig,
-}
+__version__ = version()
 
 __all__ = [
     "Attribution",
@@ -59,7 +56,15 @@ __all__ = [
     "plots",
     "quadrature",
     "read_results",
+    "results",
     "shapes",
     "summarise",
-    *METHODS,
+    "chefer",
+    "fastig",
+    "gradcam",
+    "m2ib",
+    "mfaba",
+    "nib",
+    "rise",
+    "saliency",
 ]

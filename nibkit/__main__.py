@@ -14,11 +14,12 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from matplotlib.backend_bases import FigureCanvasBase
 
-from .claims import write_ledger
-from .loading import load_clip
-from .nib import nib
-from .quadrature import RULES
-from .speed import write_speed
+from benchmarks.tables import write_speed
+
+from .course.claims import write_ledger
+from .methods.nib import nib
+from .model.loading import load_clip
+from .theory.quadrature import RULES
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,7 +73,7 @@ def explain(args: argparse.Namespace) -> int:
         return 2
     seconds = time.perf_counter() - started
 
-    from . import plots
+    from .show import plots
 
     plots.use_style()
     fig = plots.explain(args.picture, attribution, title=f"“{args.caption}”")

@@ -190,7 +190,7 @@ class Check:
     def bench(self) -> bool:
         """The speed figures."""
         OUT.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "nibkit.bench", "--out", str(OUT / "bench.csv"), *shlex.split(self.args.bench)]
+        command = [sys.executable, "-m", "benchmarks.speed", "--out", str(OUT / "bench.csv"), *shlex.split(self.args.bench)]
         output, status = self.run(command)
         print(output, flush=True)
         self.tell("bench", f"Exit status {status}.", [output.strip()[-20000:]])
@@ -271,7 +271,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--wheels", type=Path, default=Path(os.environ.get("NIBKIT_WHEELS") or WHEELS), metavar="FOLDER")
     parser.add_argument("--report", type=Path, default=None, metavar="FILE", help="default: data/gpu/report.md")
     parser.add_argument("--agreement", default="", metavar="OPTIONS", help="options for tests/gpu_agreement.py")
-    parser.add_argument("--bench", default="", metavar="OPTIONS", help="options for nibkit.bench")
+    parser.add_argument("--bench", default="", metavar="OPTIONS", help="options for benchmarks.speed")
     return parser.parse_args(arguments)
 
 

@@ -14,10 +14,14 @@ from helpers import tiny_inputs, tiny_model
 from matplotlib import pyplot as plt
 
 import nibkit as nk
-from nibkit import controls, masking, precision, side, widgets
 from nibkit.__main__ import main
-from nibkit.localisation import named_masks, named_words
-from nibkit.quadrature import RULES
+from nibkit.methods import controls
+from nibkit.methods import cut as side
+from nibkit.metrics import masking
+from nibkit.metrics.localisation import named_masks, named_words
+from nibkit.model import repeatable as precision
+from nibkit.show import explorer as widgets
+from nibkit.theory.quadrature import RULES
 
 PRETENDED = getattr(torch.cuda, "pretended", False)
 on_pretended = pytest.mark.skipif(not PRETENDED, reason="looks at the pretended device")

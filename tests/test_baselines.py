@@ -10,10 +10,9 @@ from helpers import END, START, new_clip, relative, same, state, tiny_clip, tiny
 from skimage.transform import resize
 
 import nibkit as nk
-from nibkit import baselines
-from nibkit.baselines.attention import attend
-from nibkit.baselines.rise import Masks
-from nibkit.costs import count_passes
+from nibkit.methods.attention import attend
+from nibkit.methods.rise import Masks
+from nibkit.metrics.costs import count_passes
 
 LENGTHS = (5, 8, 3, 8)
 DISTRACTORS = tiny_inputs((6, 4), seed=310)  # with these, most of the pairs below have their own caption and picture first
@@ -42,7 +41,7 @@ every_call = pytest.mark.parametrize("call", CALLS)
 
 def explain(call: str, clip, inputs, **more):
     name, options = CALLS[call]
-    return getattr(baselines, name)(clip, inputs, **options | more)
+    return getattr(nk, name)(clip, inputs, **options | more)
 
 
 def assert_close(ours, other, tolerance: float = 1e-5) -> None:
@@ -146,7 +145,7 @@ def test_paper_variants_are_read_off_transformers_own_attention(eager, name, com
     """
     inputs, found = eager
     rows = [read_rows(combine(*pairs[-1]).mean(1), read) for pairs, read in found]
-    assert_rows(getattr(baselines, name)(tiny_clip(), inputs), *rows, inputs)
+    assert_rows(getattr(nk, name)(tiny_clip(), inputs), *rows, inputs)
 
 
 @pytest.mark.parametrize("start", [None, 3, (1, 4)])
@@ -158,29 +157,29 @@ def test_chefers_rollout_is_the_product_over_the_blocks(eager, start):
         for a, g in pairs[first:]:
             whole = whole + (scale * g * a).clamp(min=0).mean(1) @ whole
         rows.append(read_rows(whole - torch.eye(whole.shape[-1]), read) / scale)
-    assert_rows(baselines.chefer(tiny_clip(), inputs, start_layer=start, variant="original"), *rows, inputs)
+    assert_rows(nk.chefer(tiny_clip(), inputs, start_layer=start, variant="original"), *rows, inputs)
 
 
 def test_chefers_rollout_over_the_last_block_less_the_identity_is_the_paper_variant():
     for depth in (5, (4, 3), 1):
         clip, inputs = tiny_clip(depth=depth), tiny_inputs((5, 8))
         last = clip.image.depth - 1, clip.text.depth - 1
-        assert_close(baselines.chefer(clip, inputs, start_layer=last, variant="original"), baselines.chefer(clip, inputs), 1e-6)
+        assert_close(nk.chefer(clip, inputs, start_layer=last, variant="original"), nk.chefer(clip, inputs), 1e-6)
 
 
 def test_rollouts_that_start_earlier_differ():
-    maps = [baselines.chefer(tiny_clip(), tiny_inputs(), start_layer=k, variant="original").image for k in range(5)]
+    maps = [nk.chefer(tiny_clip(), tiny_inputs(), start_layer=k, variant="original").image for k in range(5)]
     assert all(relative(a, b) > 1e-2 for a, b in zip(maps, maps[1:]))
 
 
 def test_fastig_with_a_relu_before_the_mean_over_heads_is_chefer(monkeypatch):
     """The line between the two paper variants is that relu alone; after the mean it would be another method."""
     clip, inputs = tiny_clip(), tiny_inputs((5, 8))
-    chefer, fastig = baselines.chefer(clip, inputs), baselines.fastig(clip, inputs)
+    chefer, fastig = nk.chefer(clip, inputs), nk.fastig(clip, inputs)
     assert relative(fastig.image.relu(), chefer.image) > 1e-2
     mean = torch.Tensor.mean
     monkeypatch.setattr(torch.Tensor, "mean", lambda self, *dims: mean(self.relu() if dims == (1,) else self, *dims))
-    assert_close(baselines.fastig(clip, inputs), chefer, 1e-6)
+    assert_close(nk.fastig(clip, inputs), chefer, 1e-6)
 
 
 # --- gradients at the input -------------------------------------------------------------------------------------------
@@ -191,7 +190,7 @@ def test_original_saliency_and_fastig_are_plain_gradients_at_the_input():
     score, rows = text_score(clip, inputs)
     x = inputs.pixel_values
     g, of_rows = gradient(picture_score(clip, inputs), x), gradient(score, rows)
-    saliency, fastig = (getattr(baselines, name)(clip, inputs, variant="original") for name in ("saliency", "fastig"))
+    saliency, fastig = (getattr(nk, name)(clip, inputs, variant="original") for name in ("saliency", "fastig"))
     assert relative(saliency.pixels, g.abs().amax(1)) < 1e-5 and relative(saliency.text, of_rows.abs().sum(-1)) < 1e-5
     assert relative(fastig.pixels, (x * g).sum(1)) < 1e-5 and relative(fastig.text, (rows * of_rows).sum(-1)) < 1e-5
     assert saliency.class_token is None and (fastig.pixels < 0).any()
@@ -200,9 +199,9 @@ def test_original_saliency_and_fastig_are_plain_gradients_at_the_input():
 def test_the_token_gradient_is_at_its_row_of_the_table_not_at_its_place():
     """The row alone is multiplied, without the position embedding."""
     clip = new_clip()
-    before = baselines.fastig(clip, tiny_inputs((5,)), variant="original").text
+    before = nk.fastig(clip, tiny_inputs((5,)), variant="original").text
     clip.model.text_model.embeddings.token_embedding.weight.data[START] = 0
-    after = baselines.fastig(clip, tiny_inputs((5,)), variant="original").text
+    after = nk.fastig(clip, tiny_inputs((5,)), variant="original").text
     assert float(before[0, 0]) != 0 and float(after[0, 0]) == 0 and (after[0, 1:] != 0).all()
 
 
@@ -226,25 +225,25 @@ def activations(clip, inputs, block: int):
 def test_the_papers_gradcam_is_hirescam(layer):
     clip, inputs = tiny_clip(), tiny_inputs((6, 6, 6), seed=1)
     rows = [(g * a).sum(-1).relu() for a, g in activations(clip, inputs, layer)]
-    assert_rows(baselines.gradcam(clip, inputs, layer=layer), *rows, inputs)
+    assert_rows(nk.gradcam(clip, inputs, layer=layer), *rows, inputs)
 
 
 @pytest.mark.parametrize("layer", [0, 2, 3])
 def test_the_original_gradcam_weighs_channels_by_their_mean_gradient(layer):
     clip, inputs = tiny_clip(), tiny_inputs((6, 6))
     (a, g), (a_text, g_text) = activations(clip, inputs, layer)
-    att = baselines.gradcam(clip, inputs, layer=layer, variant="original")
+    att = nk.gradcam(clip, inputs, layer=layer, variant="original")
     want = torch.einsum("bc,bsc->bs", g[:, 1:].mean(1), a[:, 1:]).relu()  # patches alone: the class token is no place
     assert relative(att.image.flatten(1), want) < 1e-5 and att.class_token is None
     assert relative(att.text, torch.einsum("bc,bsc->bs", g_text.mean(1), a_text).relu()) < 1e-5
-    assert relative(att.image, baselines.gradcam(clip, inputs, layer=layer).image) > 0.1
+    assert relative(att.image, nk.gradcam(clip, inputs, layer=layer).image) > 0.1
 
 
 def test_gradcams_default_is_three_quarters_of_the_depth():
     clip, inputs = tiny_clip(), tiny_inputs()
-    assert baselines.gradcam(clip, inputs).options["layer"] == (3, 3)
-    assert_close(baselines.gradcam(clip, inputs), baselines.gradcam(clip, inputs, layer=(3, None)), 0)
-    last = baselines.gradcam(clip, inputs, layer=4)
+    assert nk.gradcam(clip, inputs).options["layer"] == (3, 3)
+    assert_close(nk.gradcam(clip, inputs), nk.gradcam(clip, inputs, layer=(3, None)), 0)
+    last = nk.gradcam(clip, inputs, layer=4)
     assert (last.image == 0).all()  # behind the last block the class token is read and nothing else
 
 
@@ -266,7 +265,7 @@ def test_the_papers_mfaba_on_a_picture_is_the_loop():
     for _ in range(4):
         g = gradient(score, x)
         total, x = total - (-0.02 * g.sign() * g), x - 0.02 * g.sign()
-    att = baselines.mfaba(clip, inputs, num_steps=4, step_size=0.02)
+    att = nk.mfaba(clip, inputs, num_steps=4, step_size=0.02)
     assert relative(torch.cat([att.class_token[:, None], att.image.flatten(1)], 1), total.sum(-1)) < 1e-4
     assert (att.image > 0).all()
 
@@ -284,7 +283,7 @@ def test_the_papers_mfaba_on_a_caption_moves_the_table():
         step = -0.02 * g.sign()
         total -= (step * g)[ids[0]].sum(-1)
         table.data += step
-    text = baselines.mfaba(clip, inputs, num_steps=4, step_size=0.02).text[0]
+    text = nk.mfaba(clip, inputs, num_steps=4, step_size=0.02).text[0]
     assert relative(text, total) < 1e-4
     assert float(text[1]) == float(text[3]) == float(text[6]) and float(text[2]) == float(text[5]) != float(text[1])
 
@@ -292,7 +291,7 @@ def test_the_papers_mfaba_on_a_caption_moves_the_table():
 def test_more_steps_of_mfaba_take_more_off():
     """The sum is, to first order, how far F falls."""
     clip, inputs = tiny_clip(), tiny_inputs((5,))
-    one, two = (baselines.mfaba(clip, inputs, num_steps=k, step_size=1e-4) for k in (1, 2))
+    one, two = (nk.mfaba(clip, inputs, num_steps=k, step_size=1e-4) for k in (1, 2))
     assert float(two.image.sum() / one.image.sum()) == pytest.approx(2, abs=0.05)
     rows = clip.model.vision_model.embeddings(inputs.pixel_values)
     target = clip.encode_text(inputs)
@@ -329,7 +328,7 @@ def test_the_original_mfaba_attacks_until_the_label_flips(kind, step_size):
     scale = clip.model.logit_scale.exp()
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073], dtype=torch.float64)[:, None, None]
     std = torch.tensor([0.26862954, 0.26130258, 0.27577711], dtype=torch.float64)[:, None, None]
-    att = baselines.mfaba(
+    att = nk.mfaba(
         clip, inputs, variant="original", attack=kind, step_size=step_size, num_steps=12, distractors=others, batch_size=3
     )
     made = {"image": [], "text": []}
@@ -356,10 +355,10 @@ def test_what_equals_the_own_caption_or_picture_is_no_rival():
     own_picture = nk.Inputs(pair.pixel_values, DISTRACTORS.input_ids[:1], DISTRACTORS.attention_mask[:1])
     for other, message in ((own_caption, "own caption"), (own_picture, "own picture")):
         with pytest.raises(ValueError, match=f"all distractors have pair 0's {message}"):
-            baselines.mfaba(clip, pair, **FLIP | dict(distractors=other))
+            nk.mfaba(clip, pair, **FLIP | dict(distractors=other))
     both = nk.Inputs(torch.cat([DISTRACTORS.pixel_values[:1], pair.pixel_values]), DISTRACTORS.input_ids[[0, 0]])
-    want = baselines.mfaba(clip, pair, **FLIP | dict(distractors=DISTRACTORS[0]))
-    assert relative(baselines.mfaba(clip, pair, **FLIP | dict(distractors=both)).text, want.text) < 1e-5
+    want = nk.mfaba(clip, pair, **FLIP | dict(distractors=DISTRACTORS[0]))
+    assert relative(nk.mfaba(clip, pair, **FLIP | dict(distractors=both)).text, want.text) < 1e-5
 
 
 def replaced(inputs, **parts):
@@ -372,7 +371,7 @@ def test_a_probability_that_rounds_to_1_still_has_a_direction():
     clip.model.logit_scale.data.fill_(np.log(500.0))
     inputs = tiny_inputs((5, 6, 7, 8))
     certain = clip.similarity(inputs).argmax()
-    att = baselines.mfaba(clip, inputs[int(certain)], **FLIP)
+    att = nk.mfaba(clip, inputs[int(certain)], **FLIP)
     assert (att.pixels != 0).float().mean() > 0.5
 
 
@@ -415,7 +414,7 @@ def test_masks_are_open_with_the_given_probability_everywhere_and_the_first_n_st
 @pytest.mark.parametrize("variant, cells, keep", [("paper", 8, 0.1), ("original", 7, 0.5)])
 def test_rise_is_the_weighted_mean_of_its_masks(variant, cells, keep):
     clip, inputs = tiny_clip(), tiny_inputs((6, 6))
-    att = baselines.rise(clip, inputs, num_masks=40, num_text_masks=25, seed=5, variant=variant)
+    att = nk.rise(clip, inputs, num_masks=40, num_text_masks=25, seed=5, variant=variant)
     score, total = picture_score(clip, inputs), 0.0
     for mask in Masks(40, (cells, cells), keep, 5)(torch.arange(40), 48, torch.ones(1)):
         total = total + score(inputs.pixel_values * mask)[:, None, None] * mask
@@ -428,15 +427,15 @@ def test_rise_is_the_weighted_mean_of_its_masks(variant, cells, keep):
 
 
 def test_rise_is_seeded_and_draws_from_its_own_generator():
-    first, again, other = (baselines.rise(tiny_clip(), tiny_inputs(), seed=seed, **QUICK) for seed in (3, 3, 4))
+    first, again, other = (nk.rise(tiny_clip(), tiny_inputs(), seed=seed, **QUICK) for seed in (3, 3, 4))
     assert_close(first, again, 0)
     assert relative(first.image, other.image) > 1e-2 and relative(first.text, other.text) > 1e-2
 
 
 def test_rise_shows_its_progress_on_request(capsys):
-    baselines.rise(tiny_clip(), tiny_inputs(), **QUICK)
+    nk.rise(tiny_clip(), tiny_inputs(), **QUICK)
     assert capsys.readouterr() == ("", "")
-    baselines.rise(tiny_clip(), tiny_inputs(), progress=True, **QUICK)
+    nk.rise(tiny_clip(), tiny_inputs(), progress=True, **QUICK)
     assert "105/105" in capsys.readouterr().err
 
 
@@ -583,7 +582,7 @@ def test_passes_are_counted():
     want = {"rise": (31, 0), "gradcam": (2, 1), "chefer": (2, 1), "saliency": (2, 1), "fastig": (2, 1), "mfaba": (11, 10)}
     for name, (forward, backward) in want.items():
         with count_passes(clip) as passes:
-            getattr(baselines, name)(clip, inputs, **dict(num_masks=30, num_text_masks=30) if name == "rise" else {})
+            getattr(nk, name)(clip, inputs, **dict(num_masks=30, num_text_masks=30) if name == "rise" else {})
         assert (passes.forward_image, passes.backward_image) == (2 * forward, 2 * backward), name
         assert (passes.forward_text, passes.backward_text) == (2 * forward, 2 * backward), name
 
@@ -615,9 +614,9 @@ BAD = [
 
 @pytest.mark.parametrize("name, options, message", BAD)
 def test_bad_options_are_named(name, options, message):
-    for method in [name] if name else baselines.__all__:
+    for method in [name] if name else [name for name in nk.METHODS if name != "nib"]:
         with pytest.raises((ValueError, TypeError), match=message):
-            getattr(baselines, method)(tiny_clip(), tiny_inputs((5,)), **options)
+            getattr(nk, method)(tiny_clip(), tiny_inputs((5,)), **options)
 
 
 class Opaque(torch.nn.Module):
@@ -639,24 +638,24 @@ HIDDEN = [("image", (), "q_proj"), ("text", ("self_attn", "layer_norm1", "layer_
 @pytest.mark.parametrize("side, keep, lost", HIDDEN)
 def test_blocks_that_hide_their_attention_are_named(side, keep, lost):
     clip, inputs = new_clip(), tiny_inputs((5,))
-    seen = [method(clip, inputs, layer=2).image for method in (nk.nib, baselines.gradcam)]
+    seen = [method(clip, inputs, layer=2).image for method in (nk.nib, nk.gradcam)]
     blocks = getattr(clip, side).blocks
     blocks[-1] = Opaque(blocks[-1], keep)
     what = rf"clip's {side} block {len(blocks) - 1} \(Opaque\) hides them: it has no .*{lost}\..*nk.load_clip"
-    for method in (baselines.chefer, baselines.saliency, baselines.fastig):
+    for method in (nk.chefer, nk.saliency, nk.fastig):
         with pytest.raises(ValueError, match=f"{method.__name__} reads the attention weights, but {what}"):
             method(clip, inputs)
     with pytest.raises(ValueError, match=what):
-        baselines.chefer(clip, inputs, variant="original")
-    assert torch.isfinite(baselines.saliency(clip, inputs, variant="original").pixels).all()
-    for image, method in zip(seen, (nk.nib, baselines.gradcam)):
+        nk.chefer(clip, inputs, variant="original")
+    assert torch.isfinite(nk.saliency(clip, inputs, variant="original").pixels).all()
+    for image, method in zip(seen, (nk.nib, nk.gradcam)):
         assert relative(method(clip, inputs, layer=2).image, image) < 1e-5
 
 
-@pytest.mark.parametrize("method", baselines.__all__)
+@pytest.mark.parametrize("method", [name for name in nk.METHODS if name != "nib"])
 def test_what_is_no_inputs_is_refused(method):
     with pytest.raises(TypeError, match="inputs must be nk.Inputs"):
-        getattr(baselines, method)(tiny_clip(), torch.zeros(1, 3, 48, 48))
+        getattr(nk, method)(tiny_clip(), torch.zeros(1, 3, 48, 48))
 
 
 # --- helpers ----------------------------------------------------------------------------------------------------------

@@ -6,8 +6,13 @@ import torch
 from helpers import same, state, tiny_clip, tiny_inputs
 
 import nibkit as nk
-from nibkit import bench, costs, speed, tradeoffs, ways
-from nibkit.side import Side
+from benchmarks import accuracy as tradeoffs
+from benchmarks import implementations as ways
+from benchmarks import speed as bench
+from benchmarks import tables as speed
+from nibkit.methods.cut import Side
+from nibkit.metrics import costs
+from nibkit.resources import data_dir
 
 
 @pytest.mark.parametrize("side", ["image", "text"])
@@ -109,9 +114,9 @@ def test_what_would_take_too_long_is_left_out(small, capsys):
 
 def test_readme_has_the_tables_as_they_are():
     """If this fails: python -m nibkit speed."""
-    readme = (nk.claims.data_dir().parent / "README.md").read_text(encoding="utf-8")
+    readme = (data_dir().parent / "README.md").read_text(encoding="utf-8")
     inside = readme.split(speed.MARKS[0])[1].split(speed.MARKS[1])[0]
-    paths = list((nk.claims.data_dir() / "bench").glob("*.csv"))
+    paths = list((data_dir() / "bench").glob("*.csv"))
     assert paths
     for path in paths:
         assert speed.markdown(pd.read_csv(path)) in inside and f"data/bench/{path.stem}.png" in inside

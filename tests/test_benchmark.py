@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from benchmarks import FAST, MEASURED, call, close_rows, same_rows, some_pairs, tiny
+from evaluations import FAST, MEASURED, call, close_rows, same_rows, some_pairs, tiny
 
 import nibkit as nk
-from nibkit import controls, runner, storage
-from nibkit.costs import COSTS
-from nibkit.evaluation import fingerprint
-from nibkit.localisation import localisation, named_masks
-from nibkit.metrics import confidence
-from nibkit.storage import read_results
+from nibkit.evaluation import runner
+from nibkit.evaluation import store as storage
+from nibkit.evaluation.evaluate import fingerprint
+from nibkit.evaluation.store import read_results
+from nibkit.methods import controls
+from nibkit.metrics.confidence import confidence
+from nibkit.metrics.costs import COSTS
+from nibkit.metrics.localisation import localisation, named_masks
 
 
 class Counted:
@@ -408,7 +410,7 @@ def test_another_model_is_refused_the_same_under_another_name_is_not(clip, pairs
 
 def test_other_versions_are_refused(clip, pairs, tmp_path, monkeypatch):
     call(clip, pairs[:2], ["nib"], tmp_path / "r.sqlite")
-    monkeypatch.setattr(nk, "__version__", "99")
+    monkeypatch.setattr("nibkit.evaluation.evaluate.version", lambda: "99")
     with pytest.raises(ValueError, match="nibkit .* there, 99 here"):
         call(clip, pairs[:2], ["nib"], tmp_path / "r.sqlite")
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import nibkit as nk
-from nibkit import benchmark
-from nibkit.storage import read_results
+from nibkit.evaluation import compare as benchmark
+from nibkit.evaluation.store import read_results
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--n", 4, "--methods", "nib:num_steps=1", "m2ib:num_steps=1,draws=1", "--batch-size", 2, "--against", "nib:num_steps=1"]
@@ -34,7 +34,7 @@ def run(*arguments) -> int:
 
 def test_as_a_command_of_its_own(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "nibkit.benchmark", *map(str, QUICK), "--out", tmp_path / "r.sqlite", "--device", "cpu"],
+        [sys.executable, "-m", "nibkit.evaluation.compare", *map(str, QUICK), "--out", tmp_path / "r.sqlite", "--device", "cpu"],
         cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 0 and "8/8" in done.stderr and "arning" not in done.stderr

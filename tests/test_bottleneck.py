@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from scipy.special import entr
 
-from nibkit import bottleneck as ib
+from nibkit.theory import bottleneck as ib
 
 COIN = ib.Law([-1.0, 1.0])
 EIGHT = ib.Law(np.arange(8.0))

@@ -7,7 +7,7 @@ from helpers import no_network, relative
 from transformers import AutoTokenizer, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 import nibkit as nk
-from nibkit.claims import data_dir
+from nibkit.resources import data_dir
 
 FOLDER = data_dir() / "shapes-clip"
 

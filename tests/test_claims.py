@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nibkit as nk
-from nibkit import claims
+from nibkit.course import claims
 
 LEDGER = """id,paper,claim,notebook,verdict,tolerance
 EQ,Eq. 1,"Two sides, equal",01_x,holds,1e-3
@@ -147,7 +147,7 @@ def test_readme_has_the_ledger_as_it_is(monkeypatch):
     """If this fails: python -m nibkit ledger."""
     monkeypatch.undo()
     claims.read_ledger.cache_clear()
-    readme = (Path(claims.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(claims.__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     before, after = claims.MARKS
     assert readme.split(before)[1].split(after)[0].strip() == claims.ledger_markdown().strip()
 

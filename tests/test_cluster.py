@@ -10,14 +10,14 @@ import helpers
 import pandas as pd
 import pytest
 import torch
-from benchmarks import close_rows, prepare_forks
+from evaluations import close_rows, prepare_forks
 
 import nibkit as nk
-from nibkit import cluster
-from nibkit.evaluation import evaluate, fingerprint
-from nibkit.methods import read_methods
-from nibkit.runner import Job, Measures
-from nibkit.storage import read_results
+from nibkit.evaluation import dask as cluster
+from nibkit.evaluation.evaluate import evaluate, fingerprint
+from nibkit.evaluation.runner import Job, Measures
+from nibkit.evaluation.store import read_results
+from nibkit.methods.registry import read_methods
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")

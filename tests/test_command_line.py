@@ -74,7 +74,7 @@ def test_options_reach_the_method(picture, scene, tmp_path, capsys):
 
 
 def test_a_folder_can_be_named(picture, scene, tmp_path, capsys):
-    from nibkit.claims import data_dir
+    from nibkit.resources import data_dir
 
     folder = data_dir() / "shapes-clip"
     assert explain(picture, scene.caption, "--clip", folder, "--steps", 1, "--out", tmp_path / "m.png") == 0

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import nibkit as nk
-from nibkit import costs
-from nibkit.costs import Passes, count_passes, timed, with_peak_memory
+from nibkit.metrics import costs
+from nibkit.metrics.costs import Passes, count_passes, timed, with_peak_memory
 
 CPU = torch.device("cpu")
 

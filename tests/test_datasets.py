@@ -16,8 +16,8 @@ import torch
 from PIL import Image, ImageOps
 
 import nibkit as nk
-from nibkit import datasets
-from nibkit.datasets import Pair, Pairs, Skipped, Stream
+from nibkit.data import datasets
+from nibkit.data.pairs import Pair, Pairs, Skipped, Stream
 
 COLORS = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
 

@@ -47,7 +47,7 @@ def sources() -> list[tuple[str, str]]:
 
     found = [
         (str(p.relative_to(ROOT)), p.read_text())
-        for folder in ("nibkit", "tests", "data", "notebooks")
+        for folder in ("nibkit", "tests", "data/recipes", "tools", "benchmarks")
         for p in (ROOT / folder).rglob("*.py")
     ]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
@@ -79,7 +79,9 @@ def test_what_a_pin_needs_is_pinned_too():
 
 
 def test_every_import_is_declared():
-    own = {"nibkit", "tests"} | {p.stem for folder in ("tests", "data", "notebooks") for p in (ROOT / folder).glob("*.py")}
+    own = {"nibkit", "tests", "benchmarks"} | {
+        p.stem for folder in ("tests", "data/recipes", "tools") for p in (ROOT / folder).glob("*.py")
+    }
     for where, source in sources():
         for node in ast.walk(ast.parse(source)):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

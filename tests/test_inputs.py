@@ -11,8 +11,8 @@ from PIL import Image
 from transformers import CLIPProcessor
 
 import nibkit as nk
-from nibkit.claims import data_dir
-from nibkit.inputs import to_rgb
+from nibkit.model.inputs import to_rgb
+from nibkit.resources import data_dir
 
 CAPTION = "a red circle"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import call, prepare_forks, same_rows, some_pairs, tiny
+from evaluations import call, prepare_forks, same_rows, some_pairs, tiny
 
 import nibkit as nk
-from nibkit import storage
-from nibkit.storage import read_results
+from nibkit.evaluation import store as storage
+from nibkit.evaluation.store import read_results
 
 
 def slow(clip, inputs, wait: float = 0.1):

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, CLIPImageProcessorPil
 
 import nibkit as nk
-from nibkit import loading
-from nibkit.claims import data_dir
+from nibkit.model import loading
+from nibkit.resources import data_dir
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nibkit as nk
-from nibkit.controls import centre_map, controls, oracle_map, random_map
-from nibkit.localisation import average_precision, iou, localisation, named_masks, named_words, pointing_game
-from nibkit.masking import Scaled
-from nibkit.metrics import confidence, insertion_deletion
+from nibkit.methods.controls import centre_map, controls, oracle_map, random_map
+from nibkit.metrics.confidence import confidence, insertion_deletion
+from nibkit.metrics.localisation import average_precision, iou, localisation, named_masks, named_words, pointing_game
+from nibkit.metrics.masking import Scaled
 
 
 def att_of(*maps) -> nk.Attribution:

@@ -5,7 +5,7 @@ import torch
 from helpers import tiny_clip, tiny_inputs
 
 import nibkit as nk
-from nibkit.baselines.m2ib import divergence
+from nibkit.methods.m2ib import divergence
 
 
 @pytest.fixture(scope="module")

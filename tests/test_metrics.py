@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as nnf
 
 import nibkit as nk
-from nibkit.controls import ones_map, random_map
-from nibkit.masking import Scaled, check_maps, compound, cut_captions, find_words, token_weights
-from nibkit.metrics import confidence, curves, insertion_deletion, rank, relative_drop
+from nibkit.methods.controls import ones_map, random_map
+from nibkit.metrics.confidence import confidence, curves, insertion_deletion, rank, relative_drop
+from nibkit.metrics.masking import Scaled, check_maps, compound, cut_captions, find_words, token_weights
 
 PROTOCOLS = ("paper", "eos")
 LENGTHS = (5, 8, 3, 12)

@@ -211,16 +211,16 @@ def captum_cells() -> list[str]:
 
 
 def midpoint_for_riemann(monkeypatch):
-    quadrature = importlib.import_module("nibkit.quadrature")
+    quadrature = importlib.import_module("nibkit.theory.quadrature")
     real = quadrature.nodes
     wrong = lambda rule, *how: real("midpoint" if rule == "riemann" else rule, *how)  # noqa: E731
     monkeypatch.setattr(quadrature, "nodes", wrong)
-    monkeypatch.setattr(importlib.import_module("nibkit.nib"), "nodes", wrong)
+    monkeypatch.setattr(importlib.import_module("nibkit.methods.nib"), "nodes", wrong)
 
 
 def slopes_times(factor):
     def break_it(monkeypatch):
-        side = importlib.import_module("nibkit.nib").Side
+        side = importlib.import_module("nibkit.methods.nib").Side
         real = side.narrow
 
         def wrong(self, *args, **kwargs):
@@ -241,7 +241,7 @@ NIBKIT = {
 
 
 def lam_for_its_square(monkeypatch):
-    module = importlib.import_module("nibkit.baselines.m2ib")
+    module = importlib.import_module("nibkit.methods.m2ib")
     wrong = lambda z, lam: 0.5 * ((1 - lam) ** 2 + lam * z**2 - 1) - torch.log(1 - lam)  # noqa: E731
     monkeypatch.setattr(module, "divergence", wrong)
 

@@ -21,7 +21,9 @@ import nibkit
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = {name: (ROOT / "nibkit" / f"{name}.py").read_text(encoding="utf-8") for name in ("laws", "discrete", "bottleneck")}
+SOURCES = {
+    name: (ROOT / "nibkit" / "theory" / f"{name}.py").read_text(encoding="utf-8") for name in ("laws", "discrete", "bottleneck")
+}
 IB, T1, T2 = "01_information_bottleneck", "03_theorem_1", "04_theorem_2"
 
 MUTATIONS = [  # (notebook, what is wrong, a piece of the source, its replacement, the claims that must fail)
@@ -293,9 +295,10 @@ def failing_claims(sources: list[str], expected: str, monkeypatch) -> set[str]:
 def use(sources: dict[str, str], monkeypatch) -> None:
     """Let ``from nibkit import bottleneck`` find these sources instead, those that it imports included."""
     for name, source in sources.items():
-        module = importlib.util.module_from_spec(importlib.util.spec_from_loader(f"nibkit.{name}", loader=None))
-        monkeypatch.setitem(sys.modules, f"nibkit.{name}", module)
-        monkeypatch.setattr(nibkit, name, module)
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader(f"nibkit.theory.{name}", loader=None))
+        monkeypatch.setitem(sys.modules, f"nibkit.theory.{name}", module)
+        monkeypatch.setattr(nibkit.theory, name, module)
+        monkeypatch.setattr(nibkit, name, module, raising=False)
         exec(compile(source, f"{name}.py", "exec"), module.__dict__)
 
 

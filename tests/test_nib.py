@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nibkit as nk
-from nibkit.quadrature import RULES, nodes
+from nibkit.theory.quadrature import RULES, nodes
 
 FIELDS = ("image", "text", "class_token", "similarity", "image_delta", "text_delta", "image_null", "text_null")
 rules = st.sampled_from(RULES)

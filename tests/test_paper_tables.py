@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nibkit import paper
-from nibkit.claims import data_dir
+from nibkit.course import paper
+from nibkit.resources import data_dir
 
 ROWS = {1: 42, 2: 120, 3: 48, 4: 36, 5: 216, 6: 48, 7: 72, 8: 16}
 FOUR = ["image_drop", "image_increase", "text_drop", "text_increase"]

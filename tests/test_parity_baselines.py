@@ -5,7 +5,6 @@ import pytest
 import torch
 
 import nibkit as nk
-from nibkit import baselines
 
 METHODS = ("chefer", "saliency", "fastig", "gradcam", "mfaba")
 
@@ -45,7 +44,7 @@ def differences(att, figures, name: str) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_paper_variants_are_the_published_ones(clip, inputs, figures, name):
-    of_images, of_texts = differences(getattr(baselines, name)(clip, inputs), figures, name)
+    of_images, of_texts = differences(getattr(nk, name)(clip, inputs), figures, name)
     assert of_images < 1e-3 and of_texts < 1e-3, (of_images, of_texts)
 
 
@@ -53,18 +52,18 @@ def test_paper_variants_are_the_published_ones(clip, inputs, figures, name):
 def test_original_variants_are_not(clip, inputs, figures, name):
     """What the NIB authors' code computes under a method's name is not what the method's own authors published."""
     more = {"distractors": inputs, "num_steps": 3} if name == "mfaba" else {}
-    of_images, of_texts = differences(getattr(baselines, name)(clip, inputs, variant="original", **more), figures, name)
+    of_images, of_texts = differences(getattr(nk, name)(clip, inputs, variant="original", **more), figures, name)
     assert of_images > 0.1 and of_texts > 0.1, (of_images, of_texts)
 
 
 def test_gradcam_looks_one_layer_behind_nibs_cut(clip, inputs, figures):
     """Their "layer 9" is block 9's output for Grad-CAM, block 9's input for NIB: at block 8 the maps are others."""
-    assert max(differences(baselines.gradcam(clip, inputs, layer=8), figures, "gradcam")) > 1e-2
+    assert max(differences(nk.gradcam(clip, inputs, layer=8), figures, "gradcam")) > 1e-2
 
 
 def test_mfaba_moves_the_table_not_each_place(clip, inputs, figures):
     """Their two places of one token have one value."""
     ids, theirs = figures["ids_3"], figures["mfaba_t_3"]
     first, second = np.flatnonzero(ids == 509)
-    ours = baselines.mfaba(clip, inputs).text[3]
+    ours = nk.mfaba(clip, inputs).text[3]
     assert theirs[first] == theirs[second] and float(ours[first]) == float(ours[second])

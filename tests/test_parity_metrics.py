@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nibkit as nk
-from nibkit.metrics import confidence
+from nibkit.metrics.confidence import confidence
 
 TOLERANCE = 1e-3  # percent: 1e-5 in cosine
 
@@ -64,7 +64,7 @@ def test_what_the_text_figures_turn_on(clip, inputs, attribution, figures, monke
         values = torch.from_numpy(figures[f"nib_t_batchmean_L9_n10_{i}"])
         against_the_mean[i, : len(values)] = values
     assert off(confidence(clip, inputs, replace(attribution, text=against_the_mean))) > 0.05  # their driver's text maps
-    monkeypatch.setattr("nibkit.metrics.compound", lambda inputs, weights: weights)  # each occurrence on its own
+    monkeypatch.setattr("nibkit.metrics.confidence.compound", lambda inputs, weights: weights)  # each occurrence on its own
     assert off(confidence(clip, inputs, attribution)) > 0.01
     assert (inputs.input_ids[3] == 509).sum() == 2  # the caption with a repeated token
 

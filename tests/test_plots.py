@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb as rgb
 
 import nibkit as nk
-from nibkit import plots
+from nibkit.show import plots
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nibkit.quadrature import RULES, SINH_SCALE, Panels, check_rule, nodes
+from nibkit.theory.quadrature import RULES, SINH_SCALE, Panels, check_rule, nodes
 
 FIXED = [rule for rule in RULES if rule != "adaptive"]
 STARTS = [0.0, 0.05, 0.5]

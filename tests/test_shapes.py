@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nibkit import shapes
+from nibkit.data import shapes
 
 MODES = {"all": (1, 3), "some": (1, 3), "one": (1, 3), "two": (2, 3), "wrong": (1, 3), "absent": (1, 3)}
 

@@ -9,8 +9,8 @@ import pytest
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from nibkit.report import format_summary, plot_summary
-from nibkit.statistics import better, holm, interval, is_binary, mcnemar, summarise, wilcoxon
+from nibkit.evaluation.report import format_summary, plot_summary
+from nibkit.evaluation.summary import better, holm, interval, is_binary, mcnemar, summarise, wilcoxon
 
 
 def table(n: int = 30, seed: int = 0) -> pd.DataFrame:

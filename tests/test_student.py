@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-spec = importlib.util.spec_from_file_location("student", FOLDER / "student.py")
+spec = importlib.util.spec_from_file_location("student", FOLDER.parent / "tools" / "student.py")
 student = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(student)
 

@@ -1,4 +1,4 @@
-"""A tower cut at a layer is still the same encoder: ``nibkit/clip.py`` against transformers' own model."""
+"""A tower cut at a layer is still the same encoder: ``nibkit/model/clip.py`` against transformers' own model."""
 
 import contextlib
 import re
@@ -8,7 +8,7 @@ import torch
 from helpers import END, START, VOCABULARY, new_clip, relative, tiny_clip, tiny_inputs
 
 import nibkit as nk
-from nibkit.precision import exact
+from nibkit.model.repeatable import exact
 
 MODELS = {
     "7×7, 12 + 12 blocks": dict(depth=12, image_size=224, patch=32),
@@ -278,7 +278,7 @@ def settings() -> tuple:
 @pytest.mark.parametrize("tf32", [False, True])
 def test_exactness_is_for_the_time_of_a_call(monkeypatch, raises, tf32):
     monkeypatch.setenv("NIBKIT_TF32", str(int(tf32)))
-    monkeypatch.setattr("nibkit.precision.products_keep_their_order", lambda device: True)  # asks the device itself
+    monkeypatch.setattr("nibkit.model.repeatable.products_keep_their_order", lambda device: True)  # asks the device itself
     before = settings()
     with exact(torch.device("cpu")):
         assert settings() == before

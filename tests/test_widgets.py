@@ -5,7 +5,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 import nibkit as nk
-from nibkit import widgets
+from nibkit.show import explorer as widgets
 
 
 @pytest.fixture

@@ -1,0 +1,241 @@
+"""Speed, as ratios measured in one run: ``make bench``, or ``python -m nibkit.bench``.
+
+Four ways to the same numbers (Eq. 10, the paper's rule, the same cut), on random weights in CLIP's geometries:
+
+* *plain loop*: as the published code works. One step after the other, captions one by one, every block computed for every token,
+  and weights that require gradients, so that each backward pass also computes weight gradients that nobody uses;
+* *captum*: its ``IntegratedGradients`` on the blocks behind the cut, right Riemann sum, the batch padded to its longest caption;
+* *nibkit*;
+* *floor*: the floating-point operations that nibkit's way counts, at the rate of this machine's largest matrix products.
+
+Speed does not depend on what the weights are. How many gradients a small gap takes, and what bfloat16 does to a map, do: those
+parts use the bundled model. ``speed.py`` makes the table and the figure from the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from matplotlib import pyplot as plt
+from scipy import stats
+from tqdm import tqdm
+
+from benchmarks.accuracy import fewer_bits, gaps
+from benchmarks.implementations import GEOMETRIES, Way, build, captum, nibkit, plain_loop, random_pairs
+from benchmarks.tables import figure
+from nibkit.methods.cut import default_batch_size
+from nibkit.methods.nib import nib
+from nibkit.methods.registry import METHODS
+from nibkit.metrics.costs import CountFlops, count_passes, timed, with_peak_memory
+from nibkit.model.clip import Clip
+from nibkit.model.inputs import Inputs
+from nibkit.model.loading import choose_device
+
+WAYS: dict[str, Way] = {"plain loop": plain_loop, "captum": captum, "nibkit": nibkit}
+ROUNDS = 3  # of all ways in turn, if the budget allows
+MASKS = 6000, 200  # RISE's in the published code, for a picture and for a caption
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations a second in large matrix products, best of 5."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype, generator=torch.Generator(device).manual_seed(0))
+    torch.mm(a, b)
+    return 2 * size**3 / min(timed(lambda: torch.mm(a, b), device)[1] for _ in range(5))
+
+
+def operations(clip: Clip, inputs: Inputs, layer: int | None, num_steps: int) -> float:
+    """Floating-point operations of one call of ``nib``."""
+    with CountFlops() as counter:
+        nib(clip, inputs, layer=layer, num_steps=num_steps)
+    return counter.total
+
+
+def time_ways(device: torch.device, geometries: list[str], sizes: list[int], num_steps: int, budget: float) -> list[dict]:
+    """Every geometry × batch size for which one round of all ways stays within ``budget`` seconds by the count of operations."""
+    rows: list[dict] = []
+    for geometry in geometries:
+        clip, inputs = build(max(sizes), geometry, device)
+        rate = matrix_rate(device)
+        each = operations(clip, inputs[:1], None, num_steps) / rate
+        for pairs in sizes:
+            round_takes = 8 * each * pairs  # nibkit 1.2 floors, captum 1.6, the plain loop 2.5 and more, each side's warm-up
+            if round_takes > budget:
+                tqdm.write(f"{geometry}, {pairs} pairs: left out, a round would take about {round_takes:.0f} s (--budget)")
+                continue
+            rounds = int(min(max(budget / round_takes - 1, 1), ROUNDS))
+            found = compare(clip, inputs[:pairs], num_steps, rounds, rate)
+            rows += [{"part": "ways", "geometry": geometry, "pairs": pairs} | row for row in found]
+            tqdm.write(f"\n{geometry}, {pairs} pairs: seconds, and in how many times nibkit's\n{show(found)}")
+        del clip, inputs
+    return rows
+
+
+def compare(clip: Clip, inputs: Inputs, num_steps: int, rounds: int, rate: float) -> list[dict]:
+    """A row for each side and way: median seconds of the rounds, each of which runs all ways, and the ratio to nibkit's.
+
+    AssertionError if two ways give sums that differ by 1e-4 or more.
+    """
+    rows = []
+    for side, tower in (("image", clip.image), ("text", clip.text)):
+        target = clip.encode_text(inputs) if side == "image" else clip.encode_image(inputs)
+        setting = (clip, inputs, target, tower.check_layer(None), num_steps, side)
+        found = {name: way(*setting) for name, way in WAYS.items()}  # the warm-up
+        for name in ("captum", "nibkit"):
+            worst = max(float((a - b[: len(a)]).abs().max()) for a, b in zip(found["plain loop"], found[name]))
+            assert worst < 1e-4, f"plain loop and {name} differ by {worst}"
+        with CountFlops() as counter:
+            nibkit(*setting)
+        call = lambda way, setting=setting: timed(lambda: way(*setting), clip.device)[1]  # noqa: E731
+        times = pd.DataFrame([{name: call(way) for name, way in WAYS.items()} for _ in range(rounds)])
+        times["floor"] = counter.total / rate
+        for name, took in times.median().items():
+            rows.append({"side": side, "way": name, "seconds": took, "ratio": took / times["nibkit"].median()})
+    return rows
+
+
+def show(found: list[dict]) -> str:
+    """Sides by ways, with both sides' sum."""
+    table = pd.DataFrame(found).pivot(index="side", columns="way", values="seconds")[[*WAYS, "floor"]]
+    table.loc["both"] = table.sum()
+    ratios = table.div(table["nibkit"], axis=0).rename(columns=lambda way: f"× {way}").drop(columns="× nibkit")
+    return table.round(3).join(ratios.round(2)).to_string()
+
+
+def time_methods(device: torch.device, geometry: str = "ViT-B/32", pairs: int | None = None) -> list[dict]:
+    """All eight methods, picture and caption, batched alike: seconds a pair, rows a pair, peak memory.
+
+    RISE is timed with a hundredth of the published masks; its row says what all would take (about 1 % low: of the few, captions,
+    which cost less, are a larger share).
+    """
+    pairs, rows = pairs or (64 if device.type == "cuda" else 4), []
+    clip, inputs = build(pairs, geometry, device)
+    few = dict(zip(("num_masks", "num_text_masks"), (count // 100 for count in MASKS)))
+    for name, method in tqdm(METHODS.items(), desc="methods"):
+        call = lambda: method(clip, inputs, **(few if name == "rise" else {}))  # noqa: B023, E731
+        with count_passes(clip) as passes:
+            _, peak = with_peak_memory(call, device)  # the warm-up
+        forward, took = passes.forward / pairs, timed(call, device, 3)[1] / pairs
+        if name == "rise":
+            all_of_them = forward + sum(MASKS) - sum(few.values())
+            forward, took = all_of_them, took * all_of_them / forward
+        rows.append({"part": "methods", "geometry": geometry, "pairs": pairs, "way": name, "seconds": took, "megabytes": peak})
+        rows[-1] |= {"ratio": took / rows[0]["seconds"], "forward": forward, "backward": passes.backward / pairs}
+    table = pd.DataFrame(rows).set_index("way")[["seconds", "ratio", "forward", "backward", "megabytes"]]
+    print(f"\nall methods, {geometry}, {pairs} pairs: per pair, × nib (RISE: {MASKS[0]} and {MASKS[1]} masks, from a hundredth)")
+    print(table.round(2).to_string())
+    return rows
+
+
+def slope(values: list[int], cost: Callable[[int], float]) -> tuple[list[float], float, float]:
+    """(seconds at each value, seconds per unit, R² of the straight line through them)."""
+    took = [cost(value) for value in values]
+    line = stats.linregress(values, took)
+    return took, float(line.slope), float(line.rvalue**2)
+
+
+def time_slopes(device: torch.device, num_steps: int = 10, repeats: int = 3, geometry: str = "ViT-B/32") -> list[dict]:
+    """Cost against num_steps, pairs, layer (both towers) and tokens (captions alone): is it a straight line?"""
+    most = 256 if device.type == "cuda" else 32  # each quarter has captions of all LENGTHS
+    clip, inputs = build(most, geometry, device)
+    size, depth = max(default_batch_size(clip.image), 32), clip.image.depth
+
+    def cost(pairs: int, steps: int = num_steps, layer: int | None = None) -> float:
+        call = lambda: nib(clip, inputs[:pairs], layer=layer, num_steps=steps, batch_size=size)  # noqa: E731
+        return min(timed(call, device)[1] for _ in range(repeats))
+
+    def cost_of_words(tokens: int) -> float:
+        long = random_pairs(clip, most, lengths=(tokens,))
+        call = lambda: nibkit(clip, long, target, layer, num_steps, "text")  # noqa: E731
+        return min(timed(call, device)[1] for _ in range(repeats))
+
+    cost(most)
+    target, layer = clip.encode_image(inputs), clip.text.check_layer(None)
+    rows: list[dict] = []
+    for name, values, call in (
+        ("num_steps", [5, 10, 20, 40], lambda n: cost(most // 4, n)),
+        ("pairs", [most // 4, most // 2, 3 * most // 4, most], cost),
+        ("layer", [*range(0, depth, max(depth // 4, 1)), depth - 1], lambda layer: cost(most // 4, layer=layer)),
+        ("tokens", [8, 16, 32, 48, 77], cost_of_words),
+    ):
+        took, per_unit, fit = slope(values, call)
+        rows += [
+            {"part": f"slope {name}", "geometry": geometry, "x": v, "seconds": s, "ratio": fit} for v, s in zip(values, took)
+        ]
+        print(f"cost against {name} {values}: {per_unit * 1e3:.2f} ms each, R² of the straight line {fit:.4f}")
+    return rows
+
+
+def peak_memory(device: torch.device) -> list[dict]:
+    """Peak memory of 10 and of 40 steps with one batch_size: it should not grow."""
+    clip, inputs = build(4, "ViT-B/32", device)
+    nib(clip, inputs, batch_size=8)  # the warm-up
+    rows = []
+    for n in (10, 40):
+        _, peak = with_peak_memory(lambda n=n: nib(clip, inputs, num_steps=n, batch_size=8), device)
+        rows.append({"part": "memory", "way": "nibkit", "x": n, "megabytes": peak})
+    said = ", ".join(f"{row['megabytes']:.0f} MB at {row['x']} steps" for row in rows)
+    print(f"\npeak memory above the model's, batch_size 8: {said}")
+    return rows
+
+
+def machine(device: torch.device) -> str:
+    """What was measured on, in words."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    )
+    threads = torch.get_num_threads()
+    return f"{names[0] if names else platform.machine()}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
+
+
+PARTS = ("ways", "methods", "slopes", "gap", "precision", "memory")
+
+
+def main(arguments: list[str] | None = None) -> pd.DataFrame:
+    """Measure, print, and with ``--out`` store all rows as CSV and the figure beside it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--geometry", nargs="+", choices=GEOMETRIES, default=list(GEOMETRIES))
+    parser.add_argument("--pairs", nargs="+", type=int, default=[1, 8, 64, 256], help="batch sizes (default: 1 8 64 256)")
+    parser.add_argument("--num-steps", type=int, default=10)
+    parser.add_argument("--budget", type=float, default=120, help="seconds for a geometry and batch size (default: 120)")
+    parser.add_argument("--device", default=None)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--out", type=Path, help="a CSV file; the figure goes beside it")
+    args = parser.parse_args(arguments)
+    if args.out and not args.out.parent.is_dir():
+        parser.error(f"there is no folder {args.out.parent} for --out: make it first")
+    device = choose_device(args.device)
+    print(f"{machine(device)}: {matrix_rate(device) / 1e9:.0f} GFLOP/s in float32 matrix products; n = {args.num_steps}")
+    jobs = {
+        "ways": lambda: time_ways(device, args.geometry, args.pairs, args.num_steps, args.budget),
+        "methods": lambda: time_methods(device),
+        "slopes": lambda: time_slopes(device, args.num_steps),
+        "gap": lambda: gaps(device),
+        "precision": lambda: fewer_bits(device),
+        "memory": lambda: peak_memory(device),
+    }
+    rows: list[dict] = []
+    for part in args.parts:
+        rows += jobs[part]()
+        if args.out:  # as it goes: an interrupted run keeps what it had
+            pd.DataFrame(rows).assign(machine=machine(device)).to_csv(args.out, index=False, float_format="%.6g")
+    table = pd.DataFrame(rows).assign(machine=machine(device))
+    if args.out:
+        with plt.rc_context():
+            fig = figure(table)
+            fig.savefig(args.out.with_suffix(".png"), dpi=90)
+            plt.close(fig)
+        print(f"stored: {args.out}, {args.out.with_suffix('.png').name}")
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Flickr8k and RSICD, pictures with five captions each; part of ``nk.datasets``, which has the common options."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch.nn import functional as nnf
+
+from ..model.clip import Clip
+from ..model.inputs import Inputs, check_captions, tokenize
+from .pairs import UNREADABLE, Pair, Pairs, Skipped, check_options, pair_of, shuffled
+from .tables import Finder, first_there, lines, missing
+
+FLICKR8K = """\
+Flickr8k is by Hodosh, Young and Hockenmaier (2013), University of Illinois, on request from the page of "Framing Image
+Description as a Ranking Task"; a copy is on Kaggle (adityajn105/flickr8k). Lay it out in one of these ways:
+    folder/                                     folder/
+    ├── captions.txt    (image,caption)         ├── Flickr8k.token.txt    (name.jpg#0, tab, caption)
+    └── Images/                                 └── Flicker8k_Dataset/
+        └── 1000268201_693b08cb0e.jpg               └── 1000268201_693b08cb0e.jpg"""
+RSICD = """\
+RSICD is by Lu, Wang, Zheng and Li (2017); the links are in their repository on GitHub, 201528014227051/RSICD_optimal.
+Lay it out so:
+    folder/
+    ├── dataset_rsicd.json
+    └── RSICD_images/
+        └── airport_1.jpg"""
+
+
+def flickr8k(
+    path: str | os.PathLike,
+    caption: int | str = 0,
+    *,
+    clip: Clip | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    check: bool = True,
+) -> Pairs:
+    """Flickr8k (Hodosh et al., 2013): photographs with five captions each.
+
+    Args:
+        path: the folder with ``Images`` and captions.txt (a CSV table with the header image,caption: Kaggle's), or with
+            ``Flicker8k_Dataset`` and Flickr8k.token.txt (the original).
+        caption: 0 … 4, the caption of this number; "closest", the one with the highest cosine similarity to its own picture (the
+            paper's choice; captions with more tokens than the model reads are left out); "all", a pair for each.
+        clip: the model, for "closest".
+        split: "train", "dev" or "test", as in the original's Flickr_8k.testImages.txt; None: all pictures.
+
+    A pair's id is the original's, "1000268201_693b08cb0e.jpg#0". The original lists captions of 2258277193_586949ec62.jpg.1,
+    which is not among the pictures: it is skipped.
+
+    Raises FileNotFoundError if something is missing, saying where to get it and how to lay it out; ValueError on other options.
+    """
+    check_options(limit=limit, seed=seed)
+    check_caption(caption, clip)
+    root = Path(path).expanduser()
+    table = first_there(root, "captions.txt", "Flickr8k.token.txt", "Flickr8k_text/Flickr8k.token.txt")
+    images = first_there(root, "Images", "images", "Flicker8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset", "Flickr8k_Dataset")
+    if table is None:
+        raise missing("Flickr8k", path, "there is neither captions.txt nor Flickr8k.token.txt", FLICKR8K)
+    if images is None:
+        raise missing("Flickr8k", path, "the folder with the pictures is not there", FLICKR8K)
+    captions, damaged = (_kaggle if table.name == "captions.txt" else _tokens)(table)
+    if split is not None:
+        file = first_there(root, f"Flickr_8k.{split}Images.txt", f"Flickr8k_text/Flickr_8k.{split}Images.txt")
+        if file is None:
+            raise missing("Flickr8k", path, f"there is no Flickr_8k.{split}Images.txt, which lists the split {split!r}", FLICKR8K)
+        captions = {name: captions.get(name, {}) for name in (line.strip() for _, line in lines(file))}
+    rows = _one_of_several(shuffled(captions.items(), seed), Finder(images), caption, clip, limit)
+    return Pairs("Flickr8k", itertools.chain(damaged, rows), limit=limit, check=check, hint=FLICKR8K)
+
+
+def rsicd(
+    path: str | os.PathLike,
+    caption: int | str = 0,
+    *,
+    clip: Clip | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    check: bool = True,
+) -> Pairs:
+    """RSICD (Lu et al., 2017): 10,921 aerial photographs with five captions each, some of them repeated.
+
+    Args:
+        path: the folder with dataset_rsicd.json and ``RSICD_images``.
+        caption, clip: as of ``flickr8k``.
+        split: "train", "val" or "test", as the JSON file has it; None: all pictures.
+
+    A pair's id is "airport_1.jpg#0"; ``info`` has "split".
+
+    Raises FileNotFoundError if something is missing, saying where to get it and how to lay it out; ValueError on other options or
+    a damaged JSON file.
+    """
+    check_options(limit=limit, seed=seed)
+    check_caption(caption, clip)
+    root = Path(path).expanduser()
+    table = first_there(root, "dataset_rsicd.json", "annotations_rsicd/dataset_rsicd.json")
+    images = first_there(root, "RSICD_images/RSICD_images", "RSICD_images")
+    if table is None:
+        raise missing("RSICD", path, "there is no dataset_rsicd.json", RSICD)
+    if images is None:
+        raise missing("RSICD", path, "the folder with the pictures is not there", RSICD)
+    captions, splits, twice = _entries(table)
+    if split is not None:
+        if split not in splits.values():
+            raise ValueError(f"there is no split {split!r}, only {', '.join(sorted(map(str, set(splits.values()))))}")
+        captions = {name: texts for name, texts in captions.items() if splits[name] == split}
+    info = {name: {"split": of} for name, of in splits.items()}
+    rows = _one_of_several(shuffled(captions.items(), seed), Finder(images), caption, clip, limit, info)
+    return Pairs("RSICD", itertools.chain(twice, rows), limit=limit, check=check, hint=RSICD)
+
+
+# --- which of several captions ----------------------------------------------------------------------------------------
+
+
+def check_caption(caption: int | str, clip: Clip | None) -> None:
+    """ValueError if it is no number of 0 … 4, nor "all", nor "closest" with a model."""
+    number = isinstance(caption, int) and not isinstance(caption, bool) and 0 <= caption <= 4
+    if not number and caption not in ("all", "closest"):
+        raise ValueError(f'caption must be a number of 0 … 4, "closest" or "all"; got {caption!r}')
+    if caption == "closest" and not isinstance(clip, Clip):
+        raise ValueError('caption="closest" compares captions and pictures: give the model, clip=nk.load_clip(…)')
+
+
+def _one_of_several(
+    rows: Iterable[tuple[str, Mapping[int, str]]],
+    find: Finder,
+    caption: int | str,
+    clip: Clip | None,
+    limit: int | None,
+    info: Mapping | None = None,
+) -> Iterator[Pair | Skipped]:
+    """The pairs of rows (picture, {number: caption})."""
+    found = ((name, find(name), texts, (info or {}).get(name, {})) for name, texts in rows)
+    if caption == "closest":
+        while batch := list(itertools.islice(found, min(limit or 16, 16))):
+            yield from closest(clip, batch)
+        return
+    for name, file, texts, more in found:
+        if file is None:
+            yield Skipped(name, f"missing picture: {name}")
+        elif not texts:
+            yield Skipped(name, "empty caption: there is none")
+        else:
+            for k in sorted(texts) if caption == "all" else [caption]:
+                yield pair_of(f"{name}#{k}", file, texts.get(k), info=more)
+
+
+def closest(clip: Clip, batch: list[tuple[str, Path | None, Mapping[int, str], Mapping]]) -> list[Pair | Skipped]:
+    """Each picture (name, file, {number: caption}, info) with the caption of the highest cosine to it; of equals, the first."""
+    found: list[Pair | Skipped] = []
+    pictures, choices, owners = [], [], []
+    for name, file, texts, more in batch:
+        texts = {k: texts[k].strip() for k in sorted(texts) if isinstance(texts[k], str) and _fits(clip, texts[k])}
+        pair = pair_of(name, file, next(iter(texts.values()), None), info=more)
+        if file is None:
+            pair = Skipped(name, f"missing picture: {name}")
+        elif not texts:
+            pair = Skipped(name, "empty caption: there is none that the model can read")
+        else:
+            try:
+                pictures.append(pair.image)
+                choices += texts.items()
+                owners += [len(pictures) - 1] * len(texts)
+            except UNREADABLE as error:
+                pair = Skipped(name, f"unreadable picture: {error}")
+        found.append(pair)
+    if not pictures:
+        return found
+    texts = [text for _, text in choices]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # words that the model does not know: whoever explains the pair is warned of them
+        inputs = clip.prepare(pictures, [pair.caption for pair in found if isinstance(pair, Pair)])
+    any_picture = inputs.pixel_values[:1].expand(len(texts), -1, -1, -1)  # the text encoder looks at none
+    text_features = clip.encode_text(Inputs(any_picture, *tokenize(texts, clip.tokenizer)))
+    cosines = nnf.cosine_similarity(clip.encode_image(inputs)[owners], text_features, dim=-1).tolist()
+    best: dict[int, int] = {}  # picture -> its choice
+    for choice, (owner, cosine) in enumerate(zip(owners, cosines)):
+        if owner not in best or cosine > cosines[best[owner]]:
+            best[owner] = choice
+    chosen = (choices[best[owner]] for owner in range(len(pictures)))
+    return [pair if isinstance(pair, Skipped) else _with(pair, *next(chosen)) for pair in found]
+
+
+def _with(pair: Pair, number: int, caption: str) -> Pair:
+    return replace(pair, id=f"{pair.id}#{number}", caption=caption)
+
+
+def _fits(clip: Clip, caption: str) -> bool:
+    """Can the model read it?"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            check_captions([caption], clip.tokenizer, clip.text.positions)
+        except ValueError:
+            return False
+    return True
+
+
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+
+def _kaggle(table: Path) -> tuple[dict[str, dict[int, str]], list[Skipped]]:
+    """{picture: {number: caption}} of captions.txt, and the damaged rows. Commas in captions may be quoted or not."""
+    captions, damaged = {}, []
+    for number, line in lines(table):
+        name, *said = next(csv.reader([line]))  # line by line: a quote that is never closed damages no other row
+        if not said:
+            damaged.append(Skipped(f"line {number}", "damaged row: no comma between picture and caption"))
+        elif number > 1 or name.strip().lower() != "image":
+            of_picture = captions.setdefault(name.strip(), {})
+            of_picture[len(of_picture)] = ",".join(said)
+    return captions, damaged
+
+
+def _tokens(table: Path) -> tuple[dict[str, dict[int, str]], list[Skipped]]:
+    """The same of Flickr8k.token.txt."""
+    captions, damaged = {}, []
+    for number, line in lines(table):
+        match = re.fullmatch(r"(.+?)#(\d+)\t(.*)", line)
+        if match is None:
+            damaged.append(Skipped(f"line {number}", "damaged row: not name.jpg#0, tab, caption"))
+        elif int(match[2]) in captions.setdefault(match[1], {}):
+            damaged.append(Skipped(f"{match[1]}#{match[2]}", "duplicate id: an earlier line has it"))
+        else:
+            captions[match[1]][int(match[2])] = match[3]
+    return captions, damaged
+
+
+def _entries(table: Path) -> tuple[dict[str, dict[int, str]], dict[str, str | None], list[Skipped]]:
+    """The same of dataset_rsicd.json, with {picture: split} in between."""
+    captions, splits, twice = {}, {}, []
+    try:
+        for entry in json.loads(table.read_text(encoding="utf-8-sig"))["images"]:
+            name = entry["filename"]
+            if name in captions:
+                twice.append(Skipped(name, "duplicate id: an earlier entry has it"))
+            else:
+                captions[name] = {k: sentence.get("raw") for k, sentence in enumerate(entry.get("sentences") or [])}
+                splits[name] = entry.get("split")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{table} is damaged, or of another layout ({what}): download it again") from error
+    return captions, splits, twice

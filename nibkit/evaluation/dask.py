@@ -1,0 +1,111 @@
+"""The benchmark on many machines: batches of pairs go to the workers of a Dask cluster, rows come back.
+
+A worker loads the model once, by its name, and checks that it has the same weights. A batch whose worker dies is given to
+another. Speed is the workers': where several share a machine, seconds and fps say how fast they were *together*.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..methods.registry import Method
+from ..model.clip import Clip
+from .runner import Job, Measures, Outcome, Runner, fingerprint
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a worker needs to make a ``Runner`` like the one at home."""
+
+    name: str
+    device: str
+    dtype: object
+    attention: str
+    weights: str
+    methods: tuple[Method, ...]
+    measures: Measures
+
+    @property
+    def key(self) -> tuple:
+        methods = tuple((method.label, method.written) for method in self.methods)
+        return self.name, self.device, str(self.dtype), self.attention, self.weights, methods, self.measures
+
+
+ELSEWHERE = (
+    "workers load the model by its name, and {name!r} is none that they can find: save model, tokenizer and processor to a "
+    "folder that all of them see (save_pretrained), and load it from there"
+)
+_HERE = (
+    threading.Lock()
+)  # one batch at a time in a process, also where its worker has several threads: counts are the batch's own
+_RUNNERS: dict[tuple, Runner] = {}
+
+
+@contextlib.contextmanager
+def on_dask(
+    client, clip: Clip, weights: str, methods: list[Method], measures: Measures
+) -> Iterator[Callable[[Iterator[Job]], Iterator[Outcome]]]:
+    """A function that has jobs done on the client's cluster, their outcomes in the order in which they are ready.
+
+    client: a ``distributed.Client``; None: a cluster of its own on this machine, a process a core, closed on the way out.
+    Raises ImportError where Dask is not installed, TypeError if client is something else, ValueError if the model can't be loaded
+    by its name, or if a worker finds another one there.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise ImportError("engine='dask' needs Dask, which is not installed: pip install 'nibkit[cluster]'") from error
+    if client is not None and not isinstance(client, distributed.Client):
+        raise TypeError(f"client must be a distributed.Client; got {type(client).__name__}")
+    name = clip.name if clip.name == "shapes" or not os.path.isdir(clip.name) else os.path.abspath(clip.name)
+    if name != "shapes" and not os.path.isdir(name) and "/" not in name:  # no hub name either
+        raise ValueError(f"{ELSEWHERE.format(name=name)}")
+    attention = clip.model.config._attn_implementation or "sdpa"
+    recipe = Recipe(name, clip.device.type, clip.dtype, attention, weights, tuple(methods), measures)
+
+    with contextlib.ExitStack() as stack:
+
+        def run(jobs: Iterator[Job]) -> Iterator[Outcome]:
+            user = client
+            if user is None:
+                local = stack.enter_context(distributed.LocalCluster(threads_per_worker=1, dashboard_address=":0"))
+                user = stack.enter_context(distributed.Client(local))
+            some = 2 * max(1, sum(user.nthreads().values()))  # enough that none waits, few enough that pictures don't pile up
+            submit = lambda job: user.submit(work, recipe, job, pure=False)  # noqa: E731
+            running = distributed.as_completed(map(submit, itertools.islice(jobs, some)))
+            try:
+                for future in running:
+                    outcomes = future.result()
+                    running.update(map(submit, itertools.islice(jobs, 1)))
+                    yield from outcomes
+            finally:
+                user.cancel([*running.futures])
+
+        yield run
+
+
+def work(recipe: Recipe, job: Job) -> list[Outcome]:
+    """One batch, on a worker."""
+    with _HERE:
+        if recipe.key not in _RUNNERS:
+            _RUNNERS.clear()  # one model at a time
+            _RUNNERS[recipe.key] = make_runner(recipe)
+        return list(_RUNNERS[recipe.key](job))
+
+
+def make_runner(recipe: Recipe) -> Runner:
+    """The model, loaded and compared with the one at home, and its methods."""
+    from ..model.loading import load_clip
+
+    try:
+        clip = load_clip(recipe.name, device=recipe.device, dtype=recipe.dtype, attention=recipe.attention)
+    except FileNotFoundError as error:
+        raise ValueError(f"{ELSEWHERE.format(name=recipe.name)} ({error})") from error
+    if fingerprint(clip) != recipe.weights:
+        raise ValueError(f"the model {recipe.name!r} has other weights on a worker than here: save it under a name of its own")
+    return Runner(clip, recipe.methods, recipe.measures)

@@ -1,0 +1,201 @@
+"""Methods × pairs × metrics: ``evaluate`` makes one tidy table, a row per pair and method (Tables 2 to 8 of the paper).
+
+Pairs go through in batches of ``batch_size``, the same for all methods. Of each batch every method is timed, its passes are
+counted, its maps are scored, and its rows are written before the next one's turn: what is in the file stays, whatever happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from ..methods.registry import Method, read_methods
+from ..model.clip import Clip
+from ..resources import version
+from .runner import Job, Measures, Outcome, Runner, fingerprint
+from .store import ALL, Store
+
+PROTOCOLS = ("paper", "eos")
+
+
+def evaluate(
+    clip: Clip,
+    pairs: Iterable,
+    methods: Iterable[str] | Mapping | None = None,
+    out: str | os.PathLike | None = None,
+    *,
+    options: Mapping[str, Mapping] | None = None,
+    batch_size: int = 8,
+    protocol: str = "paper",
+    seed: int = 0,
+    timing: int = 1,
+    curve_steps: int | None = None,
+    retry_skipped: bool = False,
+    progress: bool = True,
+    engine: str | None = None,
+    client=None,
+) -> pd.DataFrame:
+    """Explain every pair by every method and score the maps.
+
+    Args:
+        clip: the model.
+        pairs: an iterable of pairs with ``id`` (text or int, each once), ``image``, ``caption`` and, where the truth is
+            known, ``masks`` (bool [k, H, W], of what the caption names) or ``scene``: any data set of ``nk.datasets``. It is gone
+            through once, a batch at a time.
+        methods: names of ``nk.METHODS`` (None: all of them); or a mapping from labels of your own to a name or a function
+            (clip, inputs, **options) -> Attribution, with options or without: ``{"nib n=5": ("nib", {"num_steps": 5})}``.
+            One that takes ``masks`` or ``words`` gets the pairs' truth: ``{"oracle": nk.controls.oracle_map}``.
+        out: an SQLite file that takes the rows as they come; called again after an interruption, ``evaluate`` goes on from
+            there, and more pairs and methods may be added. None: the rows are kept in memory.
+        options: more options by label, ``{"rise": {"num_masks": 600}}``.
+        batch_size: pairs a call, the same for all methods. No metric depends on it; speed and memory do.
+        protocol: of the metrics, "paper" or "eos"; see ``nk.confidence``.
+        seed: of every method that draws numbers and whose options don't say otherwise.
+        timing: how often each batch is explained; its seconds are the median.
+        curve_steps: steps of the insertion and deletion curves, at most the model's patches (see ``nk.curves``); None: no
+            curves, which cost twice as many looks at the picture as steps.
+        retry_skipped: try again what an earlier run on this file skipped (a picture that was missing, say).
+        progress: show a progress bar.
+        engine, client: "dask" hands the batches to a Dask cluster of its own on this machine (in a script, call it under
+            ``if __name__ == "__main__":``); a ``distributed.Client`` to its cluster. Each worker loads the model by its name,
+            so it must be found there; this process alone writes the file.
+
+    Returns:
+        DataFrame in the order of the pairs, then of the methods: pair, method; image_drop, image_increase, text_drop,
+        text_increase (percent) and what else ``nk.confidence`` says; with ``curve_steps`` the areas of
+        ``nk.insertion_deletion``; for pairs with masks, ``localisation``'s scores; seconds (a pair), fps (pairs a second),
+        peak_memory (MB), forward, backward (rows a pair through both encoders, and each encoder's own: ``forward_image`` …;
+        see ``costs.count_passes``).
+        Seconds are those of the explanation alone, after a warm-up: no reading of pictures, no metrics. Peak memory is that of
+        the method's first batch in this run, above what was in use before (``costs.with_peak_memory``).
+        What can't be explained (an unreadable picture, a caption too long, a map with NaN) is listed in ``attrs["skipped"]``
+        and in the file's table ``skipped``, with the reason, and a warning says how many there are.
+
+    Raises:
+        ValueError, TypeError: an argument out of range, an unknown method or option, two pairs of one id, a method that fails on
+            every pair of its first batch, a file of another kind, or one made with another model, protocol, seed, batch_size,
+            timing, curve_steps, version, device, or other options of a method.
+        BlockingIOError: another run is writing ``out``.
+        KeyboardInterrupt: Ctrl-C. What is written is kept; repeat the call to go on.
+    """
+    if not isinstance(clip, Clip):
+        raise TypeError(f"clip must be nk.load_clip's; got {type(clip).__name__}")
+    for name, value, least in (("batch_size", batch_size, 1), ("timing", timing, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}")
+    if curve_steps is not None:
+        patches = clip.image.grid**2
+        if isinstance(curve_steps, bool) or not isinstance(curve_steps, int) or not 1 <= curve_steps <= patches:
+            raise ValueError(f"curve_steps must be a whole number within 1 … {patches}, or None; got {curve_steps!r}")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f'protocol must be "paper" or "eos"; got {protocol!r}')
+    if engine not in (None, "dask"):
+        raise ValueError(f'engine must be "dask" or None; got {engine!r}')
+    chosen = read_methods(methods, options, seed)
+    total = len(pairs) if hasattr(pairs, "__len__") else None
+    if total == 0:
+        raise ValueError("there are no pairs to explain: the data set is empty")
+    if isinstance(pairs, (list, tuple)):
+        check_ids(pairs)
+    weights, measures = fingerprint(clip), Measures(protocol, timing, curve_steps)
+    settings = describe(clip, weights) | dict(seed=seed, batch_size=batch_size) | asdict(measures)
+    settings = {name: str(value) for name, value in settings.items()}
+    written = {method.label: method.written for method in chosen}
+    order: dict = {}  # id -> position
+    with contextlib.ExitStack() as stack:
+        work: Callable[[Iterator[Job]], Iterator[Outcome]]
+        if engine or client is not None:
+            from .dask import on_dask
+
+            work = stack.enter_context(on_dask(client, clip, weights, chosen, measures))
+        else:
+            work = Runner(clip, chosen, measures).all
+        store = stack.enter_context(Store(out, settings, written, free=("model",)))
+        if retry_skipped:
+            store.reopen_skipped()
+        bar = stack.enter_context(tqdm(total=total and total * len(chosen), disable=not progress, unit="row"))
+        try:
+            jobs = open_jobs(pairs, chosen, batch_size, store, order, bar)
+            for outcome in stack.enter_context(contextlib.closing(work(jobs))):
+                store.add(outcome.pairs, outcome.rows, outcome.skipped)
+                bar.update(len(outcome.rows) + sum(len(chosen) if m == ALL else 1 for _, m, _ in outcome.skipped))
+        except KeyboardInterrupt:
+            kept = f"{len(store.done)} results are kept in {store.path}: repeat the call to go on"
+            raise KeyboardInterrupt(f"stopped; {kept if out else 'nothing is kept'}") from None
+        table = store.table()
+    return arrange(table, order, list(written))
+
+
+def open_jobs(pairs: Iterable, methods: Sequence[Method], batch_size: int, store: Store, order: dict, bar: tqdm) -> Iterator[Job]:
+    """The batches that have something left to do; ``order`` takes the position of every pair that comes by."""
+    stream = iter(pairs)
+    while batch := list(itertools.islice(stream, batch_size)):
+        for pair in batch:
+            check_pair(pair, len(order), order, store)
+            order[pair.id] = len(order)
+        missing = {
+            method.label: [i for i, pair in enumerate(batch) if not {(pair.id, method.label), (pair.id, ALL)} & store.done]
+            for method in methods
+        }
+        bar.update(len(batch) * len(methods) - sum(map(len, missing.values())))
+        if any(missing.values()):
+            yield Job(batch, [order[pair.id] for pair in batch], missing)
+    if not order:
+        raise ValueError("there are no pairs to explain: the data set is empty")
+
+
+def check_pair(pair, position: int, seen: Mapping, store: Store) -> None:
+    """ValueError or TypeError if it is no pair, if its id came before, or if the file knows another pair by that id."""
+    if not hasattr(pair, "id") or not hasattr(pair, "caption"):
+        raise TypeError(f"pair {position} must have id, image and caption, as those of nk.datasets; got {type(pair).__name__}")
+    if isinstance(pair.id, bool) or not isinstance(pair.id, (str, int)):
+        raise TypeError(f"the id of pair {position} must be text or an int; got {pair.id!r}")
+    if pair.id in seen:
+        raise ValueError(f"pairs {seen[pair.id]} and {position} have the same id {pair.id!r}: give each its own")
+    if store.captions.get(pair.id, str(pair.caption)) != str(pair.caption):
+        raise ValueError(
+            f"{store.path} holds another pair of id {pair.id!r} ({store.captions[pair.id]!r} there, {pair.caption!r} here): "
+            "give the same data set, or another file"
+        )
+
+
+def check_ids(pairs: Sequence) -> None:
+    """ValueError on a repeated id, before any work; where the pairs are only met one by one, it comes when the second is met."""
+    seen: dict = {}
+    for position, pair in enumerate(pairs):
+        if (id := getattr(pair, "id", position)) in seen:
+            raise ValueError(f"pairs {seen[id]} and {position} have the same id {id!r}: give each its own")
+        seen[id] = position
+
+
+def arrange(table: pd.DataFrame, order: Mapping, methods: Sequence[str]) -> pd.DataFrame:
+    """The rows of these pairs and methods, in their order."""
+    place = {method: i for i, method in enumerate(methods)}
+    skipped = [row for row in table.attrs["skipped"] if row["pair"] in order and (row["method"] in place or row["method"] == ALL)]
+    table = table[table["pair"].isin(list(order)) & table["method"].isin(methods)]
+    key = table["pair"].map(order) * len(methods) + table["method"].map(place)
+    table = table.loc[key.sort_values(kind="stable").index].reset_index(drop=True)
+    table.attrs["skipped"] = sorted(skipped, key=lambda row: (order[row["pair"]], place.get(row["method"], -1)))
+    if skipped:
+        first = table.attrs["skipped"][0]
+        warnings.warn(
+            f"{len({row['pair'] for row in skipped})} of {len(order)} pairs were skipped, wholly or for a method; "
+            f"the first is {first['pair']!r}: {first['reason']}; all are in table.attrs['skipped']",
+            stacklevel=3,
+        )
+    return table
+
+
+def describe(clip: Clip, weights: str) -> dict[str, str]:
+    """What the rows were made with: a run that goes on must have all of it but the model's name in common."""
+    device = torch.cuda.get_device_name(clip.device) if clip.device.type == "cuda" else clip.device.type
+    versions = {"nibkit": version(), "torch": torch.__version__}
+    return {"model": clip.name, "weights": weights, "dtype": clip.dtype, "device": device, **versions}

@@ -1,0 +1,106 @@
+"""Maps that explain nothing, or everything: what a metric gives them says what it rewards. Notebook 09.
+
+Each is called as the methods are, (clip, inputs, **options) -> Attribution, so it can stand beside them in any table.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import torch
+from torch.nn import functional as nnf
+
+from ..metrics.masking import Scaled, check_masks, find_words
+from ..model.clip import Clip
+from ..model.inputs import Inputs
+from .attribution import Attribution
+
+
+def ones_map(clip: Clip, inputs: Inputs) -> Attribution:
+    """Everything counts, nothing is taken away: Confidence Drop and Increase are exactly 0.
+
+    A ``Scaled``, since min–max would make zeros of it.
+    """
+    inputs = clip.check(inputs)
+    image = inputs.pixel_values.new_ones(len(inputs), clip.image.grid, clip.image.grid)
+    return _attribution(Scaled, clip, inputs, image, inputs.attention_mask != 0, "ones")
+
+
+def random_map(clip: Clip, inputs: Inputs, seed: int = 0) -> Attribution:
+    """Each patch and each token is uniform on 0 … 1.
+
+    The numbers depend on the seed and on the pair itself, not on where it stands in which batch: a pair has one random map.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number, 0 or more; got {seed!r}")
+    inputs = clip.check(inputs)
+    grid, real = clip.image.grid, inputs.attention_mask.cpu().numpy() != 0
+    image, text = np.zeros((len(inputs), grid, grid)), np.zeros(real.shape)
+    levels = (16 * inputs.pixel_values.cpu().double()).round().numpy()  # coarse: the last bits differ from machine to machine
+    for i, ids in enumerate(inputs.input_ids.cpu().numpy()):
+        generator = np.random.default_rng(
+            [seed, zlib.crc32(levels[i].tobytes()), zlib.crc32(ids[real[i]].astype(np.int64).tobytes())]
+        )
+        image[i] = generator.random((grid, grid))
+        text[i, real[i]] = generator.random(real[i].sum())
+    return _attribution(Attribution, clip, inputs, torch.from_numpy(image), torch.from_numpy(text), "random", seed=seed)
+
+
+def centre_map(clip: Clip, inputs: Inputs, width: float = 0.25) -> Attribution:
+    """A bell around the middle, the same for all pictures: photographers put things there. Likewise for the words of a caption.
+
+    width: the bell's standard deviation, as a share of the picture's side and of the caption's words.
+    """
+    if not width > 0:
+        raise ValueError(f"width must be above 0; got {width!r}")
+    inputs = clip.check(inputs)
+    middle = (torch.arange(clip.image.grid, device=clip.device) + 0.5) / clip.image.grid - 0.5
+    bell = torch.exp(-0.5 * (middle / width) ** 2)
+    image = torch.outer(bell, bell).expand(len(inputs), -1, -1)
+    _, words = find_words(clip, inputs)
+    place = (words.cumsum(1) - 0.5) / words.sum(1, keepdim=True) - 0.5
+    text = torch.where(words, torch.exp(-0.5 * (place / width) ** 2), 0.0)
+    return _attribution(Attribution, clip, inputs, image, text, "centre", width=width)
+
+
+def oracle_map(clip: Clip, inputs: Inputs, masks, words=None) -> Attribution:
+    """The truth as a map (``Scaled``): 1 on the named object's pixels and on the words that are true of the picture, 0 elsewhere.
+
+    Args:
+        masks: bool [B, H, W] at the size of ``inputs.pixel_values``, tensor or array; see ``localisation.named_masks``.
+        words: bool [B, T], the tokens that name what is there (``localisation.named_words``); None: all between start and end.
+
+    Raises ValueError or TypeError on masks or words of another shape or type, and on an empty mask.
+    """
+    inputs = clip.check(inputs)
+    pixels = torch.from_numpy(check_masks(masks, len(inputs), tuple(inputs.pixel_values.shape[-2:]))).to(clip.device)
+    pixels = pixels.to(inputs.pixel_values.dtype)
+    image = nnf.adaptive_avg_pool2d(pixels, clip.image.grid)
+    if words is None:
+        _, words = find_words(clip, inputs)
+    words = torch.as_tensor(words)
+    if words.dtype != torch.bool or words.shape != inputs.input_ids.shape:
+        raise ValueError(f"words must be bool {list(inputs.input_ids.shape)}; got {words.dtype} {list(words.shape)}")
+    return _attribution(Scaled, clip, inputs, image, words, "oracle", pixels)
+
+
+def controls(clip: Clip, inputs: Inputs, seed: int = 0, masks=None, words=None) -> dict[str, Attribution]:
+    """The controls by name: "ones", "random", "centre" and, where the truth is known, "oracle"."""
+    found = {"ones": ones_map(clip, inputs), "random": random_map(clip, inputs, seed), "centre": centre_map(clip, inputs)}
+    return found if masks is None else found | {"oracle": oracle_map(clip, inputs, masks, words)}
+
+
+def _attribution(
+    kind: type[Attribution], clip: Clip, inputs: Inputs, image, text, method: str, pixels=None, **options
+) -> Attribution:
+    return kind(
+        image=image.to(inputs.pixel_values),
+        text=text.to(inputs.pixel_values),
+        tokens=clip.tokens(inputs),
+        similarity=clip.similarity(inputs),
+        words=inputs.words,
+        pixels=pixels,
+        method=method,
+        options=options,
+    )

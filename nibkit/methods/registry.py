@@ -1,0 +1,91 @@
+"""The methods of a benchmark: names, functions and options made into one list, checked before any work is done."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from .attention import chefer, fastig, saliency
+from .attribution import Attribution
+from .gradcam import gradcam
+from .m2ib import m2ib
+from .mfaba import mfaba
+from .nib import nib
+from .rise import rise
+
+METHODS: dict[str, Callable[..., Attribution]] = {
+    "nib": nib,
+    "m2ib": m2ib,
+    "rise": rise,
+    "gradcam": gradcam,
+    "chefer": chefer,
+    "saliency": saliency,
+    "mfaba": mfaba,
+    "fastig": fastig,
+}
+
+TRUTH = ("masks", "words")  # parameters that a benchmark fills in from the pairs: ``controls.oracle_map`` has them
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method under the label that it has in the table.
+
+    name: how the file's settings call the function. truth: those of ``TRUTH`` that it takes and that no option gives.
+    """
+
+    label: str
+    name: str
+    function: Callable[..., Attribution]
+    options: dict
+    truth: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> str:
+        """Function and options as text, the same for the same call."""
+        return f"{self.name} {json.dumps(self.options, sort_keys=True, default=repr)}"
+
+
+def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, Mapping] | None, seed: int) -> list[Method]:
+    """The methods that ``evaluate``'s arguments mean. ValueError or TypeError if one is unknown or takes no such option."""
+    known = f"the methods are {', '.join(METHODS)}"
+    methods = list(METHODS) if methods is None else [methods] if isinstance(methods, str) else methods
+    if not isinstance(methods, Mapping):
+        labels = list(methods)
+        if repeated := {str(label) for label in labels if labels.count(label) > 1}:
+            raise ValueError(f"methods names {', '.join(sorted(repeated))} twice: give a mapping with a label for each")
+        methods = {label: label for label in labels}
+    if not methods:
+        raise ValueError(f"methods is empty: {known}")
+    if unused := set(options or {}) - set(methods):
+        raise ValueError(f"options for {', '.join(sorted(unused))}, which is not among the methods")
+    found = []
+    for label, chosen in methods.items():
+        name, given = chosen if isinstance(chosen, tuple) else (chosen, {})
+        function = METHODS.get(name) if isinstance(name, str) else name
+        if not isinstance(label, str) or not label:
+            raise TypeError(f"a method's label must be text; got {label!r}")
+        if not callable(function):
+            raise ValueError(f"unknown method {name!r}: {known}, or give a function")
+        if isinstance(function, functools.partial) and not function.args:
+            name, function, given = function.func, function.func, {**function.keywords, **given}
+        given = {**given, **(options or {}).get(label, {})}
+        signature = inspect.signature(function)
+        truth = tuple(name for name in TRUTH if name in signature.parameters and name not in given)
+        try:
+            signature.bind(None, None, **given, **dict.fromkeys(truth))
+        except TypeError as error:
+            raise TypeError(f"method {label!r} can't be called with these options: {error}") from error
+        if "seed" in signature.parameters:
+            given.setdefault("seed", seed)
+        written = name if isinstance(name, str) else f"{function.__module__}.{qualified_name(function)}"
+        found.append(Method(label, written, function, given, truth))
+    return found
+
+
+def qualified_name(function: Callable) -> str:
+    """A function's name, or that of a callable object's class: the same in every process."""
+    return getattr(function, "__qualname__", type(function).__qualname__)

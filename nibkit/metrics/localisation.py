@@ -1,0 +1,151 @@
+"""Does the map find what the caption names? Scores against true masks, which only a synthetic world has. Notebook 09.
+
+Maps are taken at the masks' size, as ``Attribution.heatmap`` brings them there. Masks are bool [B, H, W], arrays or tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from ..data.shapes import Scene
+from ..methods.attribution import Attribution
+from ..model.inputs import Inputs
+from .masking import check_masks
+
+TIE = 1e-6  # of a map's range: values closer than that differ by rounding, and count as equal
+
+
+def named_masks(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
+    """(masks, distractors), bool [B, 224, 224] each: what of the objects that the caption names, and of all others, can be seen.
+
+    A caption that is false in every phrase names no object: its mask is empty, which the scores refuse.
+    """
+    named = [{i for i in scene.named if i is not None} for scene in scenes]
+    chosen = [np.array([i in numbers for i in range(len(scene.masks))]) for scene, numbers in zip(scenes, named)]
+    pick = lambda scene, rows: scene.masks[rows].any(0)  # noqa: E731
+    return np.stack([pick(*pair) for pair in zip(scenes, chosen)]), np.stack([pick(s, ~rows) for s, rows in zip(scenes, chosen)])
+
+
+def named_words(scenes: Sequence[Scene], inputs: Inputs) -> np.ndarray:
+    """Bool [B, T]: the tokens of the phrases that are true of the picture (not " and ", not a phrase of an absent object).
+
+    ValueError if the inputs came without word numbers (``clip.prepare`` makes them) or are of other captions.
+    """
+    if inputs.words is None or inputs.tokens is None:
+        raise ValueError("inputs have no word numbers: make them with clip.prepare")
+    if len(scenes) != len(inputs):
+        raise ValueError(f"{len(scenes)} scenes but {len(inputs)} pairs: give the scenes that the inputs were made of")
+    found = np.zeros(tuple(inputs.input_ids.shape), dtype=bool)
+    for i, scene in enumerate(scenes):
+        true = []  # for each word of the caption
+        for phrase, which in zip(scene.phrases, scene.named):
+            true += [which is not None] * len(phrase.split()) + [False]  # the last for "and"
+        spelt: dict[int, str] = {}
+        for token, number in zip(inputs.tokens[i], inputs.words[i]):
+            if number is not None:
+                spelt[number] = spelt.get(number, "") + token
+        if " ".join(spelt.values()) != scene.caption:
+            raise ValueError(f"caption {i} is not {scene.caption!r}: give the scenes that the inputs were made of")
+        real = inputs.attention_mask[i].cpu().numpy() != 0
+        found[i, real] = [number is not None and true[number] for number in inputs.words[i]]
+    return found
+
+
+# --- scores -------------------------------------------------------------------------------------------------------------------
+
+
+def pointing_game(att: Attribution, masks, tolerance: float = 0.0) -> np.ndarray:
+    """Does the map's maximum fall on the mask? [B], 1 or 0; where several pixels share the maximum, the share of them that does.
+
+    (Zhang et al., 2018, allow 15 pixels of ``tolerance`` around the mask; the default is none.) By chance: the mask's share.
+    """
+    if not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance must be a number of pixels, 0 or more; got {tolerance!r}")
+    masks = check_masks(masks, len(att))
+    if tolerance:
+        masks = np.stack([ndimage.distance_transform_edt(~mask) <= tolerance for mask in masks])
+    maps = _maps(att, masks)
+    return np.array([mask[values >= values.max() - TIE].mean() for values, mask in zip(maps, masks)])
+
+
+def iou(att: Attribution, masks, threshold: float = 0.5) -> np.ndarray:
+    """Intersection over union, [B], of the mask and the region where the min–max map reaches ``threshold`` of its maximum.
+
+    A constant map has no such region (zeros by min–max): 0.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be above 0 and at most 1; got {threshold!r}")
+    masks = check_masks(masks, len(att))
+    maps = _maps(att, masks)
+    regions = (maps >= threshold * maps.max((1, 2), keepdims=True)) & (maps > 0)
+    return (regions & masks).sum((1, 2)) / (regions | masks).sum((1, 2))
+
+
+def average_precision(att: Attribution, masks) -> np.ndarray:
+    """Average precision of the map's values as scores for "this pixel is on the mask", [B], 0 … 1.
+
+    AP = Σ_n (R_n − R_{n−1}) P_n, over the distinct values from high to low; P_n and R_n are precision and recall of the pixels
+    that reach the n-th (scikit-learn's definition, without interpolation). By chance, and for a constant map: the mask's share of
+    the picture.
+    """
+    masks = check_masks(masks, len(att))
+    return np.array([_average_precision(values, mask) for values, mask in zip(_maps(att, masks), masks)])
+
+
+def localisation(att: Attribution, masks, distractors=None) -> pd.DataFrame:
+    """All scores, a row per pair.
+
+    Args:
+        att: the maps of B pairs.
+        masks, distractors: bool [B, H, W], what the caption names and what it does not (``named_masks``). A distractor's mask may
+            be empty (nothing else is in the picture): NaN in its columns.
+
+    Returns:
+        DataFrame: pointing, iou, average_precision (0 … 1); chance, the mask's share of the picture, which is what a random map
+        gets in pointing and average_precision. With distractors also, from the signed map m / max|m|: on_named, on_distractor,
+        its means there; beats, 1 if the first is larger; against, 1 if the second is negative, so that evidence against falls on
+        the distractor (always 0 for methods without sign); against_precision, the average precision of −m for the distractor.
+
+    Raises:
+        ValueError, TypeError: masks of another shape or type, an empty mask, one that overlaps its distractor, maps with NaN or
+            infinity.
+    """
+    masks = check_masks(masks, len(att))
+    table = {
+        "pointing": pointing_game(att, masks),
+        "iou": iou(att, masks),
+        "average_precision": average_precision(att, masks),
+        "chance": masks.mean((1, 2)),
+    }
+    if distractors is not None:
+        distractors = check_masks(distractors, len(att), masks.shape[1:], "distractors", empty=True)
+        if (overlap := (masks & distractors).any((1, 2))).any():
+            raise ValueError(f"masks and distractors of pair {overlap.argmax()} overlap: a pixel is on one of them at most")
+        names = ("on_named", "on_distractor", "beats", "against", "against_precision")
+        rows = [_signed(*row) for row in zip(_maps(att, masks, "signed"), _maps(att, masks), masks, distractors)]
+        table |= dict(zip(names, np.array(rows).reshape(-1, len(names)).T))
+    return pd.DataFrame(table)
+
+
+def _signed(signed: np.ndarray, values: np.ndarray, mask: np.ndarray, distractor: np.ndarray) -> tuple[float, ...]:
+    named = float(signed[mask].mean())
+    if not distractor.any():
+        return named, np.nan, np.nan, np.nan, np.nan
+    other = float(signed[distractor].mean())
+    return named, other, float(named > other), float(other < 0), _average_precision(-values, distractor)
+
+
+def _average_precision(values: np.ndarray, mask: np.ndarray) -> float:
+    order = np.argsort(-values, axis=None, kind="stable")
+    values, hits = values.flat[order], np.cumsum(mask.flat[order])
+    last = np.append(np.flatnonzero(-np.diff(values) > TIE), len(values) - 1)  # of each distinct value, its last pixel
+    recalled = np.diff(hits[last], prepend=0) / hits[-1]
+    return float(np.sum(recalled * hits[last] / (last + 1)))
+
+
+def _maps(att: Attribution, masks: np.ndarray, normalize: str = "minmax") -> np.ndarray:
+    return att.heatmap(masks.shape[1:], normalize=normalize).cpu().double().numpy()

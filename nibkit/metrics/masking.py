@@ -1,0 +1,199 @@
+"""Pictures and captions scaled by maps, and encoded again: what the metrics are made of.
+
+A map w scales a picture's pixels *after* normalisation, so w = 0 means the mean colour. It scales a token's row of the embedding
+table, before the position embedding is added, so w = 0 means a place without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.nn import functional as nnf
+
+from ..methods.attribution import Attribution
+from ..methods.cut import default_batch_size, in_halves
+from ..model.clip import Clip, ImageTower, Tower
+from ..model.inputs import Inputs
+
+
+@dataclass(frozen=True)
+class Scaled(Attribution):
+    """Maps that are weights in 0 … 1 already: every metric uses them as they are, without min–max.
+
+    So a map of ones can be what it is: nothing is taken away. (An ``Attribution`` that is constant becomes zeros.)
+    ``heatmap`` only brings them to size, whatever ``normalize`` says. Raises ValueError if a value is not within 0 … 1.
+    """
+
+    def __post_init__(self) -> None:
+        for name in ("image", "text", "pixels"):
+            values = getattr(self, name)
+            if values is not None and not ((values >= 0) & (values <= 1)).all():
+                raise ValueError(f"{name} must be within 0 … 1 in a Scaled; an Attribution is scaled by the metrics themselves")
+
+    def heatmap(self, size: int | tuple[int, int] = 224, normalize: str | None = "minmax") -> torch.Tensor:
+        """The weights brought to the picture's size: float [B, size, size], bilinear (align_corners=False)."""
+        values = (self.image if self.pixels is None else self.pixels).flatten(1)[:, :, None]
+        return super().heatmap(size, normalize=None).clamp(values.amin(1, keepdim=True), values.amax(1, keepdim=True))  # rounding
+
+
+def check_maps(inputs: Inputs, att: Attribution) -> None:
+    """TypeError or ValueError if ``att`` is no attribution of these inputs, or holds NaN or infinity."""
+    if not isinstance(att, Attribution):
+        raise TypeError(f"att must be an nk.Attribution, as the methods return it; got {type(att).__name__}")
+    mend = "give the attribution of these very inputs"
+    if {len(att), len(att.image), len(att.tokens)} != {len(inputs)}:
+        raise ValueError(f"att explains {len(att)} pairs, inputs have {len(inputs)}: {mend}")
+    if att.text.shape != inputs.input_ids.shape:
+        raise ValueError(f"att.text is {list(att.text.shape)}, inputs.input_ids are {list(inputs.input_ids.shape)}: {mend}")
+    for i, (count, tokens) in enumerate(zip(inputs.attention_mask.bool().sum(1).tolist(), att.tokens)):
+        if len(tokens) != count or (inputs.tokens is not None and tuple(tokens) != tuple(inputs.tokens[i])):
+            raise ValueError(f"att explains another caption for pair {i} ({' '.join(tokens)!r}): {mend}")
+    for name, rank in (("image", 3), ("pixels", 3), ("text", 2)):
+        values = getattr(att, name)
+        if values is None:
+            continue
+        if values.ndim != rank or len(values) != len(inputs):
+            raise ValueError(
+                f"att.{name} must be [B, {'H, W' if rank == 3 else 'T'}] for B = {len(inputs)}; got {list(values.shape)}"
+            )
+        if not (finite := torch.isfinite(values).flatten(1).all(1)).all():
+            raise ValueError(f"att.{name} of pair {int(finite.int().argmin())} holds NaN or infinity: it can't be scored")
+
+
+def check_batch_size(batch_size: int | None) -> None:
+    """ValueError if it is neither None nor a whole number, 1 or more."""
+    if batch_size is not None and (
+        isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1
+    ):
+        raise ValueError(f"batch_size must be a whole number, 1 or more, or None; got {batch_size!r}")
+
+
+def check_masks(masks, count: int, size: tuple[int, int] | None = None, name: str = "masks", empty: bool = False) -> np.ndarray:
+    """The masks as a bool array [B, H, W].
+
+    TypeError or ValueError on another type or shape, or if one of them is empty (where that is not allowed).
+    """
+    masks = masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks)
+    if masks.dtype != bool:
+        raise TypeError(f"{name} must be booleans, True on the object; got {masks.dtype} (compare: {name} > .5)")
+    if masks.ndim != 3 or len(masks) != count or 0 in masks.shape or (size is not None and masks.shape[1:] != tuple(size)):
+        wanted = ", ".join(map(str, size)) if size is not None else "H, W"
+        raise ValueError(f"{name} must be [{count}, {wanted}], one for each pair; got {list(masks.shape)}")
+    if not empty and not (some := masks.any((1, 2))).all():
+        raise ValueError(f"the mask of pair {some.argmin()} is empty: there is nothing to find, leave the pair out")
+    return masks
+
+
+# --- captions -----------------------------------------------------------------------------------------------------------------
+
+
+def find_words(clip: Clip, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """(real, words), bool [B, T]: the tokens up to the one that is read (the end token), and those between start and end.
+
+    Holes in the attention mask are neither. ValueError if a caption has nothing between.
+    """
+    positions, read = torch.arange(inputs.input_ids.shape[1], device=clip.device), clip.text.pooled(inputs)[:, None]
+    real = inputs.attention_mask.to(clip.device).bool() & (positions <= read)
+    words = real & (positions > first(real)) & (positions < read)
+    if not (some := words.any(1)).all():
+        empty = int(some.int().argmin())
+        raise ValueError(f"caption {empty} has nothing between its start and end token, so no word can be scored: leave it out")
+    return real, words
+
+
+def token_weights(att: Attribution, chosen: torch.Tensor) -> torch.Tensor:
+    """The text map min–max scaled over the chosen tokens, float [B, T], 0 elsewhere (a ``Scaled``: as it is); constant: zeros."""
+    values = att.text.to(chosen.device, torch.promote_types(att.text.dtype, torch.float32))
+    if isinstance(att, Scaled):
+        return values
+    low = values.masked_fill(~chosen, torch.inf).amin(1, keepdim=True)
+    high = values.masked_fill(~chosen, -torch.inf).amax(1, keepdim=True)
+    return torch.where(chosen & (high > low), (values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny), 0.0)
+
+
+def first(chosen: torch.Tensor) -> torch.Tensor:
+    """The first True of each row, [B, 1]."""
+    return chosen.int().argmax(1, keepdim=True)
+
+
+def shift(values: torch.Tensor, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(values [B, T'] from each row's first word to its last, bool [B, T'] where there are any); behind them, the first again."""
+    start, positions = first(words), torch.arange(words.shape[1], device=words.device)
+    length = torch.where(words, positions, -1).amax(1, keepdim=True) + 1 - start
+    offset = positions[: int(length.max())]
+    inside = offset < length
+    return values.gather(1, start + torch.where(inside, offset, 0)), inside
+
+
+def cut_captions(clip: Clip, inputs: Inputs) -> Inputs:
+    """The captions without start and end token, as the "paper" protocol encodes them: every word moves up by one position.
+
+    ``clip.text.pooled`` of the result says which position the model then reads: that of the highest id, where the configuration
+    has ``eos_token_id`` 2, else position 0. ValueError if nothing is left of a caption.
+    """
+    inputs = clip.check(inputs)
+    return cut(inputs, find_words(clip, inputs)[1])
+
+
+def cut(inputs: Inputs, words: torch.Tensor) -> Inputs:
+    """The words alone. They are padded by the caption's own first word: the highest id stays where it is."""
+    (ids, inside), (mask, _) = shift(inputs.input_ids, words), shift(inputs.attention_mask, words)
+    counts = words.sum(1).tolist()
+    inner = lambda parts: parts and tuple(part[1 : 1 + count] for part, count in zip(parts, counts))  # noqa: E731
+    return Inputs(inputs.pixel_values, ids, mask * inside, inner(inputs.tokens), inner(inputs.words))
+
+
+def compound(inputs: Inputs, weights: torch.Tensor) -> torch.Tensor:
+    """Weights [B, T] of a table whose rows are scaled in place: each token's is the product over all its occurrences."""
+    ids, real = inputs.input_ids, inputs.attention_mask.bool()
+    same = (ids[:, :, None] == ids[:, None]) & real[:, None]
+    return torch.where(same, weights[:, None], 1.0).prod(2)
+
+
+# --- encoding -----------------------------------------------------------------------------------------------------------------
+
+
+def encode(
+    tower: Tower,
+    inputs: Inputs,
+    pairs: np.ndarray,
+    *maps: Callable[[np.ndarray], torch.Tensor] | None,
+    batch_size: int | None = None,
+) -> list[torch.Tensor]:
+    """For each of ``maps``, features [R, D] of R rows, each a pair's picture or caption, scaled.
+
+    pairs: the number of each row's pair. maps: (some rows' numbers) -> their weights [r, H, W] or [r, T]; None: all 1.
+    Rows are sorted by length, so that no padding is computed for nothing. All maps go through the same batches: one of ones gives
+    the same features as None, to the last bit.
+    """
+    weight, length = tower.projection.weight, tower.span(inputs)[pairs]
+    order, size = np.argsort(length, kind="stable"), batch_size or default_batch_size(tower)
+    features = [weight.new_zeros(len(pairs), weight.shape[0]) for _ in maps]
+
+    def work(rows: np.ndarray) -> None:
+        part = tower.crop(inputs[pairs[rows]], int(length[rows].max()))
+        pooled = tower.pooled(part)
+        for found, scale in zip(features, maps):
+            z = tower.embed(part) if scale is None else embed_scaled(tower, part, scale(rows))
+            found[rows] = tower.finish(z, 0, pooled, tower.mask(z.shape[1], part.attention_mask)).to(weight.dtype)
+
+    in_halves(order, size, work)
+    return features
+
+
+def embed_scaled(tower: Tower, inputs: Inputs, weights: torch.Tensor) -> torch.Tensor:
+    """The input of block 0, [B, S, C], of pictures or captions that are scaled by maps."""
+    if isinstance(tower, ImageTower):
+        pixels = inputs.pixel_values
+        return tower.embed(replace(inputs, pixel_values=pixels * weights[:, None].to(pixels)))
+    rows = tower.embeddings.token_embedding(inputs.input_ids)
+    return tower.embeddings(inputs_embeds=rows * weights[:, : rows.shape[1], None].to(rows))
+
+
+def cosine(features: torch.Tensor, target: torch.Tensor) -> np.ndarray:
+    """Cosines [B] in float64; features of less than float32 are widened first."""
+    wide = torch.promote_types(features.dtype, torch.float32)
+    return nnf.cosine_similarity(features.to(wide), target.to(wide), dim=-1).cpu().double().numpy()

@@ -1,0 +1,195 @@
+"""Loading a CLIP: the bundled one, a local folder, or one from the Hugging Face hub. No code from a pickle or a hub is run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ..resources import data_dir
+from .clip import Clip
+
+PATIENCE = 8.0  # seconds to wait for the hub's first answer; the library's own retries take 30
+_WANTED = ("*.json", "merges.txt", "vocab.txt")
+
+
+def load_clip(
+    name: str | os.PathLike | None = None, device=None, dtype: torch.dtype | None = None, attention: str = "sdpa"
+) -> Clip:
+    """Load a dual encoder, frozen and in evaluation mode.
+
+    Args:
+        name: "shapes" (the bundled model), a local folder in the Hugging Face layout (config and safetensors suffice; tokenizer
+            and processor are needed by ``prepare`` alone), or a hub name such as "openai/clip-vit-base-patch32" (about 600 MB at
+            the first call). By default the variable NIBKIT_CLIP, else "shapes".
+        device: "cpu", "cuda", "cuda:1", "mps", "auto" or a torch.device; by default the variable NIBKIT_DEVICE, else "auto":
+            CUDA where there is one, else the CPU.
+        dtype: torch.float32, float64, bfloat16 or float16; by default the variable NIBKIT_DTYPE ("float16"), else float32.
+        attention: "sdpa" (fast) or "eager" (has attention weights to look at).
+
+    Raises:
+        FileNotFoundError: a name that is neither a folder nor on the hub, or a model that is not on this machine while the hub
+            can't be reached.
+        ValueError: a folder that holds no CLIP or a damaged one, an unknown device, dtype or attention.
+    """
+    name = name if name is not None else os.environ.get("NIBKIT_CLIP") or "shapes"
+    where, dtype = choose_device(device), choose_dtype(dtype)
+    if attention not in ("sdpa", "eager"):
+        raise ValueError(f'attention must be "sdpa" or "eager"; got {attention!r}')
+    if name == "shapes":
+        folder = data_dir() / "shapes-clip"
+    else:
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            folder = _from_hub(os.fspath(name))
+    _check_folder(folder)
+
+    model = _load_weights(folder, dtype, attention).to(where).eval().requires_grad_(False)
+    return Clip(model, *_load_processor(folder), name=os.fspath(name))
+
+
+def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.Module:
+    """The model; ValueError if the weights are damaged, of another shape, or not all there (they would be random in silence)."""
+    from safetensors import SafetensorError
+    from transformers import CLIPModel
+
+    how = dict(local_files_only=True, use_safetensors=any(folder.glob("*.safetensors")), weights_only=True)
+    try:
+        with _quiet():
+            model, report = CLIPModel.from_pretrained(
+                folder, dtype=dtype, attn_implementation=attention, output_loading_info=True, **how
+            )
+    except (SafetensorError, RuntimeError, OSError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{folder} holds no readable CLIP weights ({first}): download or save them again") from error
+    if report["missing_keys"]:
+        raise ValueError(f"{folder} lacks weights, {sorted(report['missing_keys'])[0]} among them: download or save them again")
+    return model
+
+
+def choose_device(device=None) -> torch.device:
+    """The device that is meant: the argument, else NIBKIT_DEVICE, else "auto". ValueError if unknown or not there."""
+    wanted = str(device if device is not None else os.environ.get("NIBKIT_DEVICE") or "auto")
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(wanted)
+    except RuntimeError as error:
+        raise ValueError(f'unknown device {wanted!r}: use "auto", "cpu", "cuda", "cuda:0" or "mps"') from error
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(chosen.type, False) or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()):
+        raise ValueError(f'device {wanted!r} is not on this machine: use "cpu" or "auto"')
+    return chosen
+
+
+def choose_dtype(dtype: torch.dtype | None = None) -> torch.dtype:
+    """The dtype that is meant: the argument, else the name in NIBKIT_DTYPE, else float32. ValueError if none of the four."""
+    wanted = dtype if dtype is not None else os.environ.get("NIBKIT_DTYPE") or "float32"
+    known = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.float64, torch.bfloat16, torch.float16)}
+    chosen = wanted if isinstance(wanted, torch.dtype) else known.get(str(wanted))
+    if chosen not in known.values():
+        raise ValueError(f"dtype must be torch.float32, float64, bfloat16 or float16; got {wanted!r}")
+    return chosen
+
+
+def _check_folder(folder: Path) -> None:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ValueError(f"{folder} holds no CLIP: it has no config.json")
+    try:
+        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{config} is not readable as JSON ({error})") from error
+    if kind != "clip":
+        raise ValueError(f'{folder} holds no CLIP: its model_type is {kind!r}, "clip" is needed')
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise ValueError(f"{folder} holds no weights: it needs model.safetensors")
+
+
+def _load_processor(folder: Path) -> tuple[object | None, object | None]:
+    """(tokenizer, image processor), each None where the folder has none.
+
+    The image processor is the PIL one by name: the default would pick torchvision's where that is installed, whose resizing
+    differs, and the same notebook would print other numbers on another machine.
+    """
+    from transformers import AutoTokenizer, CLIPImageProcessorPil
+
+    has = lambda *names: any((folder / name).is_file() for name in names)  # noqa: E731
+    tokenizer, processor = None, None
+    if has("tokenizer.json", "vocab.json"):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # the tokenizers library raises whatever it stumbles over
+            raise ValueError(f"{folder} holds a tokenizer that can't be read ({type(error).__name__}): save it again") from error
+    if has("preprocessor_config.json", "processor_config.json"):
+        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+    return tokenizer, processor
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own progress bar, which would stand in every notebook."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a hub model, downloaded if it must be; within 10 s a one-line FileNotFoundError if it can't be had."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return _complete(
+            Path(snapshot_download(name, local_files_only=True, allow_patterns=[*_WANTED, "*.safetensors", "*.bin"]))
+        )
+    except HFValidationError as error:
+        raise FileNotFoundError(f"there is no folder {name!r}, and it is no hub name either") from error
+    except (LocalEntryNotFoundError, FileNotFoundError):
+        pass
+    answer: list = []
+
+    def ask() -> None:
+        try:
+            answer.append({file.rfilename for file in HfApi().model_info(name, timeout=PATIENCE).siblings or []})
+        except Exception as error:  # any failure means the same to the reader: the model can't be had now
+            answer.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)  # name resolution has no time-out of its own
+    thread.start()
+    thread.join(PATIENCE)
+    files = answer[0] if answer else TimeoutError("no answer")
+    if isinstance(files, GatedRepoError):
+        raise FileNotFoundError(f"{name} asks for a licence to be accepted: do so on its page, log in to the hub, and call again")
+    if isinstance(files, RepositoryNotFoundError):
+        raise FileNotFoundError(f"there is no folder {name!r} and no such model on the hub: check the spelling")
+    if isinstance(files, Exception):
+        raise FileNotFoundError(
+            f"{name} is not on this machine and the model hub can't be reached: "
+            'connect once and call again, or give a local folder that has the model (or use the bundled "shapes")'
+        ) from files
+    weights = "model.safetensors" if "model.safetensors" in files else "pytorch_model.bin"  # read with weights_only either way
+    try:
+        return Path(snapshot_download(name, allow_patterns=[*_WANTED, weights]))
+    except OSError as error:  # every error of the network is one
+        first = str(error).splitlines()[0]
+        raise FileNotFoundError(f"{name} could not be downloaded ({first}): call again, what is there already is kept") from error
+
+
+def _complete(folder: Path) -> Path:
+    """The folder, if the interrupted download of another day has left everything that is needed."""
+    if not (folder / "config.json").exists() or not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
+        raise FileNotFoundError(folder)
+    return folder

@@ -1,0 +1,184 @@
+"""Figures: the signed map over its picture, the words in the colour of their importance, and both together.
+
+Signed values are shown on a diverging, colour-blind-safe scale centred on 0: red for what raises the similarity, blue for what
+lowers it. Colours of one figure share one scale unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from PIL import ImageFilter, ImageOps
+
+from ..methods.attribution import Attribution
+from ..model.inputs import to_rgb
+
+COLORMAP = "RdBu_r"
+UNIT = "importance (cosine similarity)"
+STYLE = {
+    "figure.dpi": 80,
+    "savefig.dpi": 80,
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "image.interpolation": "nearest",
+    "axes.prop_cycle": matplotlib.cycler(color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]),
+}
+
+
+def use_style() -> None:
+    """The series' look (Okabe and Ito's colours, readable from the back row): call it once, in a notebook's setup cell."""
+    plt.rcParams.update(STYLE)
+
+
+def overlay(
+    image, attribution: Attribution, pair: int = 0, ax: Axes | None = None, limit: float | None = None, title: str = ""
+) -> Axes:
+    """The picture in grey, the signed map over it: the stronger the value, the stronger the colour.
+
+    image: the picture of that pair (anything ``clip.prepare`` takes). limit: the value at full colour, in cosine units; by
+    default the map's own largest |value|. The axes keep the colour scale as ``ax.images[-1]``.
+    """
+    ax = ax or plt.subplots(figsize=(4, 4))[1]
+    values = attribution[pair].cpu().heatmap(224, normalize=None)[0].numpy()
+    limit = limit or float(np.abs(values).max()) or 1.0
+    scale = matplotlib.cm.ScalarMappable(Normalize(-limit, limit), COLORMAP)
+    smooth = ImageOps.fit(to_rgb(image), values.shape[::-1]).filter(ImageFilter.GaussianBlur(1.5))  # without its fine grain
+    picture = np.asarray(smooth, dtype=float).mean(-1, keepdims=True) / 255  # grey, so that all colour is the map's
+    strength = np.clip(np.abs(values) / limit, 0, 1)[..., None] ** 0.7 * 0.85
+    ax.imshow((1 - strength) * (0.35 + 0.6 * picture) + strength * scale.to_rgba(values)[..., :3])
+    ax.imshow(values, cmap=COLORMAP, vmin=-limit, vmax=limit, alpha=0)  # carries the colour scale, draws nothing
+    _frameless(ax, title)
+    return ax
+
+
+def color_bar(fig: Figure, ax: Axes | Sequence[Axes], limit: float | None = None) -> None:
+    """A colour bar for ``overlay``'s axes, in units of cosine similarity."""
+    first = ax if isinstance(ax, Axes) else ax[0]
+    limit = limit or first.images[-1].get_clim()[1]
+    scale = matplotlib.cm.ScalarMappable(Normalize(-limit, limit), COLORMAP)
+    bar = fig.colorbar(scale, ax=ax, fraction=0.046, pad=0.03)
+    bar.set_label(UNIT)
+    bar.outline.set_visible(False)
+
+
+def maps(
+    images: Sequence, attribution: Attribution, titles: Sequence[str] | None = None, columns: int = 4, shared: bool = False
+) -> Figure:
+    """Overlays of several pairs, row by row; ``shared``: one colour scale for all, else each map has its own."""
+    count = len(attribution)
+    rows = -(-count // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.5 * rows), squeeze=False, layout="constrained")
+    limit = float(attribution.cpu().heatmap(224, normalize=None).abs().max()) if shared else None
+    for i, ax in enumerate(axes.flat):
+        if i < count:
+            overlay(images[i], attribution, i, ax, limit, _wrap(titles[i]) if titles else "")
+        else:
+            ax.set_axis_off()
+    if shared:
+        color_bar(fig, list(axes.flat), limit)
+    return fig
+
+
+def words(attribution: Attribution, pair: int = 0, ax: Axes | None = None, limit: float | None = None) -> Axes:
+    """The caption with each word on its colour and its value below, in cosine units.
+
+    Lines wrap at the axes' width; a caption too long for the axes is set smaller.
+    """
+    ax = ax or plt.subplots(figsize=(8, 1.6))[1]
+    listed = attribution.words_of(pair)
+    limit = limit or max((abs(value) for _, value in listed), default=0.0) or 1.0
+    ax.set_axis_off()
+    ax.figure.draw_without_rendering()  # a layout engine may still move the axes
+    for size in (15.0, 12.0, 9.5, 7.5, 6.0, 4.5, 3.5):
+        drawn, lowest = _set_words(ax, listed, limit, size)
+        if lowest >= 0 or size == 3.5:
+            return ax
+        for text in drawn:
+            text.remove()
+    return ax
+
+
+def _set_words(ax: Axes, listed: Sequence[tuple[str, float]], limit: float, size: float) -> tuple[list, float]:
+    """Words and values at one font size (in points), and how far down they reach (0: the axes' lower edge)."""
+    scale = matplotlib.cm.ScalarMappable(Normalize(-limit, limit), COLORMAP)
+    renderer = ax.figure.canvas.get_renderer()
+    frame = ax.get_window_extent(renderer)
+    x, y, line, drawn = 0.01, 0.96, 5.2 * size * ax.figure.dpi / 100 / frame.height, []
+    gap = 0.9 * size * ax.figure.dpi / 72 / frame.width  # the boxes reach .25 of a size over their words, left and right
+    for word, value in listed:
+        color = scale.to_rgba(value)
+        ink = "white" if np.dot(color[:3], (0.299, 0.587, 0.114)) < 0.5 else "black"
+        box = dict(boxstyle="round,pad=0.25", facecolor=color, edgecolor="0.8", linewidth=0.6)
+        style = dict(transform=ax.transAxes, va="top", parse_math=False)
+        text = ax.text(x, y, word, fontsize=size, color=ink, bbox=box, **style)
+        note = ax.text(x, y, _signed(value), ha="center", fontsize=0.67 * size, **style)
+        width, below = (part.get_window_extent(renderer).width / frame.width for part in (text, note))
+        wide = max(width, below)
+        if x + wide > 1 and x > 0.02:
+            x, y = 0.01, y - line
+        text.set_position((x + (wide - width) / 2, y))
+        note.set_position((x + wide / 2, y - 0.52 * line))
+        x += wide + gap
+        drawn += [text, note]
+    lowest = min((part.get_window_extent(renderer).y0 for part in drawn), default=frame.y0)
+    return drawn, (lowest - frame.y0) / frame.height
+
+
+def _signed(value: float) -> str:
+    """Three decimals with a true minus sign, and no minus before 0."""
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
+
+
+def words_html(attribution: Attribution, pair: int = 0):
+    """The same as text that can be read and copied: an IPython HTML object, words escaped, two decimals in the tool tip."""
+    from IPython.display import HTML
+
+    listed = attribution.words_of(pair)
+    limit = max((abs(value) for _, value in listed), default=0.0) or 1.0
+    spans = []
+    for word, value in listed:
+        hue, share = ("178,24,43" if value > 0 else "33,102,172"), round(abs(value) / limit, 1)
+        ink = "white" if share > 0.6 else "black"
+        style = f"background:rgba({hue},{share:.1f});color:{ink};padding:.15em .35em;border-radius:.3em"
+        spans.append(f'<span title="{value:+.2f}" style="{style}">{html.escape(word)}</span>')
+    return HTML(f'<div style="font-size:1.4em;line-height:2">{" ".join(spans)}</div>')
+
+
+def explain(image, attribution: Attribution, pair: int = 0, title: str | None = None) -> Figure:
+    """One figure: the picture, the signed map over it, and the words. Map and words each have their own colour scale."""
+    fig = plt.figure(figsize=(10, 5.6))
+    show(image, fig.add_axes((0.03, 0.27, 0.40, 0.64)), "the picture")
+    ax = overlay(image, attribution, pair, fig.add_axes((0.47, 0.27, 0.40, 0.64)), title="which patches count")
+    color_bar(fig, ax)
+    words(attribution, pair, fig.add_axes((0.05, 0.0, 0.92, 0.22)))
+    similarity = float(attribution.similarity[pair])
+    fig.suptitle(title or f"similarity of picture and caption: {similarity:.2f}", y=0.995, fontsize=14, parse_math=False)
+    return fig
+
+
+def show(image, ax: Axes | None = None, title: str = "") -> Axes:
+    """The picture alone, cropped to the square that the model sees."""
+    ax = ax or plt.subplots(figsize=(4, 4))[1]
+    ax.imshow(ImageOps.fit(to_rgb(image), (224, 224)))
+    _frameless(ax, title)
+    return ax
+
+
+def _frameless(ax: Axes, title: str) -> None:
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, parse_math=False)  # a caption may have dollar signs in it
+    ax.spines[:].set_visible(False)
+
+
+def _wrap(text: str, width: int = 26) -> str:
+    return "\n".join(textwrap.wrap(text, width))

@@ -1,0 +1,53 @@
+"""Student versions: the notebooks with the exercises' solutions taken out and no outputs, for teachers to hand out.
+
+python tools/student.py          # all, into build/student
+python tools/student.py 03 05    # only those whose name begins so
+
+What stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` becomes one line to fill in; the check that follows each
+exercise stays, so students see at once whether they are right. nbgrader reads the same marks (``nbgrader generate_assignment``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import nbformat
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+SOLUTION = re.compile(r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.M | re.S)
+
+
+def without_solutions(source: str) -> str:
+    """A cell's source with each solution replaced by a line that asks for one, at the same indentation."""
+    return SOLUTION.sub(lambda found: f"{found['indent']}raise NotImplementedError  # your code here", source)
+
+
+def student_version(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without solutions, outputs and execution counts; ValueError if a mark has lost its partner."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source, cell.outputs, cell.execution_count = without_solutions(cell.source), [], None
+            if "SOLUTION" in cell.source:
+                raise ValueError(f"a solution's marks do not pair: {cell.source.splitlines()[0]!r}")
+    return notebook
+
+
+def main() -> None:
+    """Write the student versions."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="beginnings of notebook names, for example 03; default: all")
+    parser.add_argument("--out", type=Path, default=FOLDER.parent / "build" / "student", help="where they go")
+    args = parser.parse_args()
+    paths = [p for p in sorted(FOLDER.glob("*.ipynb")) if not args.names or p.name.startswith(tuple(args.names))]
+    if not paths:
+        parser.error(f"no notebook of that name: {' '.join(args.names)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        nbformat.write(student_version(nbformat.read(path, as_version=4)), args.out / path.name)
+    print(f"{len(paths)} notebooks for students: {args.out}")
+
+
+if __name__ == "__main__":
+    main()
