@@ -22,8 +22,9 @@ from .methods.mfaba import mfaba
 from .methods.nib import nib
 from .methods.registry import METHODS
 from .methods.rise import rise
-from .metrics.confidence import confidence, curves, insertion_deletion
+from .metrics.confidence import confidence
 from .metrics.costs import count_passes
+from .metrics.curves import curves, insertion_deletion
 from .metrics.localisation import localisation
 from .model.clip import Clip
 from .model.inputs import Inputs

@@ -39,7 +39,7 @@ NOTEBOOKS = ROOT / "notebooks"
 SITE = ROOT / "build" / "site"
 OUT = ROOT / "build" / "gpu"
 SPEED = ("10_benchmark",)  # notebooks that assert ratios of times: they have the device for themselves
-TESTS = ("test_gpu.py", "on_device.py", "test_costs.py")
+TESTS = ("test_gpu.py", "on_device.py", "metrics/test_costs.py")
 STEPS = ("wheels", "nbval", "tests", "agreement", "bench")
 TITLE = "# The project on a GPU\n\nWritten by `make gpu-check`; each part says when, on what and by which command."
 FENCE = "```"
@@ -133,6 +133,7 @@ class Check:
 
     def nbval(self) -> bool:
         """Every notebook on the device, several at a time; those that compare times, alone."""
+        sys.path.append(str(ROOT / "tests" / "house"))
         from test_notebooks import code_cells, compared
 
         paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.name.startswith(tuple(self.args.notebooks))]

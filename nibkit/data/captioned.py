@@ -14,8 +14,9 @@ from pathlib import Path
 
 from torch.nn import functional as nnf
 
+from ..model.captions import check_captions, tokenize
 from ..model.clip import Clip
-from ..model.inputs import Inputs, check_captions, tokenize
+from ..model.inputs import Inputs
 from .pairs import UNREADABLE, Pair, Pairs, Skipped, check_options, pair_of, shuffled
 from .tables import Finder, first_there, lines, missing
 

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..model.inputs import to_rgb
+from ..model.pictures import to_rgb
 from .shapes import Scene
 
 UNREADABLE = (OSError, ValueError, TypeError)  # what ``Pair.image`` raises of a damaged picture

@@ -13,8 +13,9 @@ import torch
 
 from ..methods.attribution import Attribution
 from ..methods.registry import Method
-from ..metrics.confidence import confidence, insertion_deletion
+from ..metrics.confidence import confidence
 from ..metrics.costs import COSTS, PASSES, count_passes, timed, with_peak_memory
+from ..metrics.curves import insertion_deletion
 from ..metrics.localisation import localisation, named_masks, named_words
 from ..model.clip import Clip
 from ..model.inputs import Inputs

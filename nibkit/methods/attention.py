@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..model.blocks import at
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched
+from ..model.towers import at
 from .attribution import Attribution
 from .common import attribution, check_blocks, check_options, cosine, enter, pick, raw, slope
 from .cut import Side

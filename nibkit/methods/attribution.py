@@ -99,3 +99,23 @@ class Attribution:
     def cpu(self) -> Attribution:
         """The same, on the CPU."""
         return replace(self, **{name: value.cpu() for name, value in vars(self).items() if isinstance(value, torch.Tensor)})
+
+
+@dataclass(frozen=True)
+class Scaled(Attribution):
+    """Maps that are weights in 0 … 1 already: every metric uses them as they are, without min–max.
+
+    So a map of ones can be what it is: nothing is taken away. (An ``Attribution`` that is constant becomes zeros.)
+    ``heatmap`` only brings them to size, whatever ``normalize`` says. Raises ValueError if a value is not within 0 … 1.
+    """
+
+    def __post_init__(self) -> None:
+        for name in ("image", "text", "pixels"):
+            values = getattr(self, name)
+            if values is not None and not ((values >= 0) & (values <= 1)).all():
+                raise ValueError(f"{name} must be within 0 … 1 in a Scaled; an Attribution is scaled by the metrics themselves")
+
+    def heatmap(self, size: int | tuple[int, int] = 224, normalize: str | None = "minmax") -> torch.Tensor:
+        """The weights brought to the picture's size: float [B, size, size], bilinear (align_corners=False)."""
+        values = (self.image if self.pixels is None else self.pixels).flatten(1)[:, :, None]
+        return super().heatmap(size, normalize=None).clamp(values.amin(1, keepdim=True), values.amax(1, keepdim=True))  # rounding

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional as nnf
 
-from ..model.clip import Clip, ImageTower, Tower
+from ..model.clip import Clip
 from ..model.inputs import Inputs
+from ..model.towers import ImageTower, Tower
 from .attribution import Attribution
 from .cut import Side
 from .nib import both

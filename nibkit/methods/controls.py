@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch.nn import functional as nnf
 
-from ..metrics.masking import Scaled, check_masks, find_words
-from ..model.clip import Clip
+from ..checks import check_masks
+from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
-from .attribution import Attribution
+from .attribution import Attribution, Scaled
 
 
 def ones_map(clip: Clip, inputs: Inputs) -> Attribution:

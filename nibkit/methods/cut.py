@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as nnf
 from tqdm.auto import tqdm
 
-from ..model.clip import Tower
 from ..model.inputs import Inputs
+from ..model.towers import Tower
 
 BUSY = 2**24  # numbers in the states of a GPU's batch: reading them takes many times as long as starting an operation
 

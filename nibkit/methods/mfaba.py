@@ -14,9 +14,10 @@ import torch
 from torch.nn import functional as nnf
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from ..model.clip import Clip, ImageTower
+from ..model.clip import Clip
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched
+from ..model.towers import ImageTower
 from .attribution import Attribution
 from .common import attribution, check_options, cosine, enter, pick, raw, slope
 from .cut import Side

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from ..checks import check_masks
 from ..data.shapes import Scene
 from ..methods.attribution import Attribution
 from ..model.inputs import Inputs
-from .masking import check_masks
 
 TIE = 1e-6  # of a map's range: values closer than that differ by rounding, and count as equal
 

@@ -7,36 +7,18 @@ table, before the position embedding is added, so w = 0 means a place without a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.nn import functional as nnf
 
-from ..methods.attribution import Attribution
+from ..methods.attribution import Attribution, Scaled
 from ..methods.cut import default_batch_size, in_halves
-from ..model.clip import Clip, ImageTower, Tower
+from ..model.captions import first
+from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
-
-
-@dataclass(frozen=True)
-class Scaled(Attribution):
-    """Maps that are weights in 0 … 1 already: every metric uses them as they are, without min–max.
-
-    So a map of ones can be what it is: nothing is taken away. (An ``Attribution`` that is constant becomes zeros.)
-    ``heatmap`` only brings them to size, whatever ``normalize`` says. Raises ValueError if a value is not within 0 … 1.
-    """
-
-    def __post_init__(self) -> None:
-        for name in ("image", "text", "pixels"):
-            values = getattr(self, name)
-            if values is not None and not ((values >= 0) & (values <= 1)).all():
-                raise ValueError(f"{name} must be within 0 … 1 in a Scaled; an Attribution is scaled by the metrics themselves")
-
-    def heatmap(self, size: int | tuple[int, int] = 224, normalize: str | None = "minmax") -> torch.Tensor:
-        """The weights brought to the picture's size: float [B, size, size], bilinear (align_corners=False)."""
-        values = (self.image if self.pixels is None else self.pixels).flatten(1)[:, :, None]
-        return super().heatmap(size, normalize=None).clamp(values.amin(1, keepdim=True), values.amax(1, keepdim=True))  # rounding
+from ..model.towers import ImageTower, Tower
 
 
 def check_maps(inputs: Inputs, att: Attribution) -> None:
@@ -63,45 +45,7 @@ def check_maps(inputs: Inputs, att: Attribution) -> None:
             raise ValueError(f"att.{name} of pair {int(finite.int().argmin())} holds NaN or infinity: it can't be scored")
 
 
-def check_batch_size(batch_size: int | None) -> None:
-    """ValueError if it is neither None nor a whole number, 1 or more."""
-    if batch_size is not None and (
-        isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1
-    ):
-        raise ValueError(f"batch_size must be a whole number, 1 or more, or None; got {batch_size!r}")
-
-
-def check_masks(masks, count: int, size: tuple[int, int] | None = None, name: str = "masks", empty: bool = False) -> np.ndarray:
-    """The masks as a bool array [B, H, W].
-
-    TypeError or ValueError on another type or shape, or if one of them is empty (where that is not allowed).
-    """
-    masks = masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks)
-    if masks.dtype != bool:
-        raise TypeError(f"{name} must be booleans, True on the object; got {masks.dtype} (compare: {name} > .5)")
-    if masks.ndim != 3 or len(masks) != count or 0 in masks.shape or (size is not None and masks.shape[1:] != tuple(size)):
-        wanted = ", ".join(map(str, size)) if size is not None else "H, W"
-        raise ValueError(f"{name} must be [{count}, {wanted}], one for each pair; got {list(masks.shape)}")
-    if not empty and not (some := masks.any((1, 2))).all():
-        raise ValueError(f"the mask of pair {some.argmin()} is empty: there is nothing to find, leave the pair out")
-    return masks
-
-
 # --- captions -----------------------------------------------------------------------------------------------------------------
-
-
-def find_words(clip: Clip, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-    """(real, words), bool [B, T]: the tokens up to the one that is read (the end token), and those between start and end.
-
-    Holes in the attention mask are neither. ValueError if a caption has nothing between.
-    """
-    positions, read = torch.arange(inputs.input_ids.shape[1], device=clip.device), clip.text.pooled(inputs)[:, None]
-    real = inputs.attention_mask.to(clip.device).bool() & (positions <= read)
-    words = real & (positions > first(real)) & (positions < read)
-    if not (some := words.any(1)).all():
-        empty = int(some.int().argmin())
-        raise ValueError(f"caption {empty} has nothing between its start and end token, so no word can be scored: leave it out")
-    return real, words
 
 
 def token_weights(att: Attribution, chosen: torch.Tensor) -> torch.Tensor:
@@ -112,11 +56,6 @@ def token_weights(att: Attribution, chosen: torch.Tensor) -> torch.Tensor:
     low = values.masked_fill(~chosen, torch.inf).amin(1, keepdim=True)
     high = values.masked_fill(~chosen, -torch.inf).amax(1, keepdim=True)
     return torch.where(chosen & (high > low), (values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny), 0.0)
-
-
-def first(chosen: torch.Tensor) -> torch.Tensor:
-    """The first True of each row, [B, 1]."""
-    return chosen.int().argmax(1, keepdim=True)
 
 
 def shift(values: torch.Tensor, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
-
-PICTURE = (str, os.PathLike, Image.Image)  # these count as one picture, not as a list of pictures
-MAX_ASPECT = 100  # a picture more elongated than this is refused: its resized form would not fit in memory
 
 
 @dataclass(frozen=True)
@@ -106,131 +98,4 @@ class Inputs:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def to_rgb(image, name: str = "image") -> Image.Image:
-    """Any picture as an RGB PIL image: rotated as its EXIF says, alpha laid on white, 16 bits and floats brought to 8.
-
-    Args:
-        image: a path, a PIL image, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], of bytes, of 16-bit numbers,
-            of booleans or of floats in 0 … 1.
-        name: how error messages call it.
-
-    Raises:
-        FileNotFoundError, ValueError, TypeError: missing or corrupt file, wrong shape, type or range.
-    """
-    if isinstance(image, (str, os.PathLike)):
-        image = _open(image, name)
-    elif isinstance(image, torch.Tensor):
-        raise TypeError(f"{name} is a tensor: give a picture (PIL, array, path), or normalised pixels to nk.Inputs")
-    if not isinstance(image, Image.Image):
-        image = _from_array(np.asarray(image), name)
-    try:
-        image.load()  # PIL opens lazily: damage shows only now
-        image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, ZeroDivisionError) as error:  # the last: a fraction of damaged EXIF
-        raise ValueError(f"{name} can't be read ({error}): the file is damaged, save it again") from error
-    if image.mode.startswith(("I", "F")):
-        image = _from_array(np.asarray(image), name)
-    try:
-        if "A" in image.mode or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("RGB")
-    except ValueError as error:
-        raise ValueError(f"{name} has PIL mode {image.mode!r} ({error}): save it as RGB first") from error
-    if max(image.size) > MAX_ASPECT * min(image.size):
-        raise ValueError(f"{name} is {image.size[0]} × {image.size[1]} pixels: crop it to a less elongated picture first")
-    return image
-
-
-def _open(path: str | os.PathLike, name: str) -> Image.Image:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{name}: there is no file {os.fspath(path)!r}")
-    try:
-        with Image.open(path) as file:
-            file.load()
-            return file
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: {os.fspath(path)!r} is too large to open safely ({error}): make it smaller first") from error
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{name}: {os.fspath(path)!r} is no readable picture ({error})") from error
-
-
-def _from_array(array: np.ndarray, name: str) -> Image.Image:
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
-        raise ValueError(f"{name} must be an array [H, W], [H, W, 3] or [H, W, 4]; got {list(array.shape)}")
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    elif np.issubdtype(array.dtype, np.floating):
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} holds NaN or infinity")
-        if array.min() < 0 or array.max() > 1:
-            raise ValueError(
-                f"{name} is an array of floats outside 0 … 1 ({array.min():.3g} … {array.max():.3g}): scale it first"
-            )
-        array = np.round(array * 255).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        if not np.issubdtype(array.dtype, np.integer):
-            raise TypeError(f"{name} must be a picture; got an array of {array.dtype}")
-        if array.min() < 0 or array.max() > 65535:
-            raise ValueError(f"{name} holds whole numbers outside 0 … 65535")
-        array = (array >> 8).astype(np.uint8) if array.dtype == np.uint16 or array.max() > 255 else array.astype(np.uint8)
-    return Image.fromarray(array)
-
-
-def as_list(value, kind: type | tuple[type, ...]) -> list:
-    """One thing or many: a string, a path, a picture or an array [H, W(, C)] counts as one."""
-    if isinstance(value, kind) or (isinstance(value, np.ndarray) and value.ndim in (2, 3)):
-        return [value]
-    return list(value)
-
-
 # --- captions ---------------------------------------------------------------------------------------------------------
-
-
-def check_captions(captions: Sequence[str], tokenizer, limit: int) -> None:
-    """Raise on a caption that is no text, is empty or has over ``limit`` tokens; warn of words that the model does not know."""
-    for i, caption in enumerate(captions):
-        if not isinstance(caption, str):
-            raise TypeError(f"caption {i} must be a string; got {type(caption).__name__}")
-        if not caption.strip():
-            raise ValueError(f"caption {i} is empty: write what the picture should be compared with")
-        body = tokenizer(caption, verbose=False)["input_ids"][1:-1]
-        count = len(body) + 2
-        if {tokenizer.bos_token_id, tokenizer.eos_token_id} & set(body):
-            raise ValueError(f"caption {i} spells out a start or end token, which would cut it short: leave it out")
-        if count > limit:
-            raise ValueError(f"caption {i} has {count} tokens, the model reads at most {limit}: shorten it by {count - limit}")
-        unknown, special = tokenizer.unk_token_id, {tokenizer.bos_token_id, tokenizer.eos_token_id}
-        if unknown is not None and unknown not in special:
-            strange = [w for w in re.findall(r"\w+", caption) if unknown in tokenizer(w)["input_ids"]]
-            if strange:
-                warnings.warn(f"caption {i}: this model does not know {', '.join(map(repr, strange))}", stacklevel=3)
-
-
-def tokenize(captions: Sequence[str], tokenizer) -> tuple:
-    """input_ids [B, T], attention_mask [B, T], and each caption's tokens as it spells them, with the number of their word."""
-    text = tokenizer(list(captions), padding=True, return_tensors="pt", return_attention_mask=True, return_offsets_mapping=True)
-    ids, mask = text["input_ids"], text["attention_mask"]
-    words = tuple(tuple(text.word_ids(i)[: int(row.sum())]) for i, row in enumerate(mask))
-    spans = text["offset_mapping"].tolist()
-    tokens = tuple(map(_spell, captions, read_tokens(tokenizer, ids, mask), words, spans))
-    return ids, mask, tokens, words
-
-
-def _spell(caption: str, names: Sequence[str], words: Sequence[int | None], spans: Sequence[Sequence[int]]) -> tuple[str, ...]:
-    """Each token as the caption has it. A letter that takes several tokens (é) stands at the first of them."""
-    found, reached = [], 0
-    for name, number, (a, b) in zip(names, words, spans):
-        found.append(name if number is None else caption[max(a, reached) : b])
-        reached = max(reached, b)
-    return tuple(found)
-
-
-def read_tokens(tokenizer, ids: torch.Tensor, mask: torch.Tensor) -> tuple[tuple[str, ...], ...]:
-    """The token strings of each row, without padding; the ids themselves as strings where there is no tokenizer."""
-    rows = [row[keep].tolist() for row, keep in zip(ids.cpu(), mask.cpu().bool())]
-    if tokenizer is None:
-        return tuple(tuple(map(str, row)) for row in rows)
-    return tuple(tuple(tokenizer.decode([i]).strip() or tokenizer.convert_ids_to_tokens(i) for i in row) for row in rows)

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import ImageFilter, ImageOps
 
 from ..methods.attribution import Attribution
-from ..model.inputs import to_rgb
+from ..model.pictures import to_rgb
 
 COLORMAP = "RdBu_r"
 UNIT = "importance (cosine similarity)"

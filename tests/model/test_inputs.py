@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import CLIPProcessor
 
 import nibkit as nk
-from nibkit.model.inputs import to_rgb
+from nibkit.model.pictures import to_rgb
 from nibkit.resources import data_dir
 
 CAPTION = "a red circle"

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 IMPORT_NAMES = {"pil": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "huggingface-hub": "huggingface-hub"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = {
@@ -80,7 +80,7 @@ def test_what_a_pin_needs_is_pinned_too():
 
 def test_every_import_is_declared():
     own = {"nibkit", "tests", "benchmarks"} | {
-        p.stem for folder in ("tests", "data/recipes", "tools") for p in (ROOT / folder).glob("*.py")
+        p.stem for folder in ("tests", "data/recipes", "tools") for p in (ROOT / folder).rglob("*.py")
     }
     for where, source in sources():
         for node in ast.walk(ast.parse(source)):

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from torch.nn import functional as nnf
 
 import nibkit as nk
+from nibkit.methods.attribution import Scaled
 from nibkit.methods.controls import ones_map, random_map
-from nibkit.metrics.confidence import confidence, curves, insertion_deletion, rank, relative_drop
-from nibkit.metrics.masking import Scaled, check_maps, compound, cut_captions, find_words, token_weights
+from nibkit.metrics.confidence import confidence, relative_drop
+from nibkit.metrics.curves import curves, insertion_deletion, rank
+from nibkit.metrics.masking import check_maps, compound, cut_captions, token_weights
+from nibkit.model.clip import find_words
 
 PROTOCOLS = ("paper", "eos")
 LENGTHS = (5, 8, 3, 12)

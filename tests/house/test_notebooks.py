@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 # How many cells nbval must really compare in each notebook: text that it could find wrong, a bare <Figure …> not counted.
 COMPARED = {

@@ -14,8 +14,8 @@ from evaluations import close_rows, prepare_forks
 
 import nibkit as nk
 from nibkit.evaluation import dask as cluster
-from nibkit.evaluation.evaluate import evaluate, fingerprint
-from nibkit.evaluation.runner import Job, Measures
+from nibkit.evaluation.evaluate import evaluate
+from nibkit.evaluation.runner import Job, Measures, fingerprint
 from nibkit.evaluation.store import read_results
 from nibkit.methods.registry import read_methods
 

@@ -20,7 +20,7 @@ import pytest
 import nibkit
 
 matplotlib.use("Agg")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {
     name: (ROOT / "nibkit" / "theory" / f"{name}.py").read_text(encoding="utf-8") for name in ("laws", "discrete", "bottleneck")
 }

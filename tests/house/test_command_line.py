@@ -14,7 +14,7 @@ from PIL import Image
 import nibkit as nk
 from nibkit.__main__ import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+FOLDER = Path(__file__).parents[2] / "notebooks"
 spec = importlib.util.spec_from_file_location("student", FOLDER.parent / "tools" / "student.py")
 student = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(student)

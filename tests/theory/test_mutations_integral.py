@@ -15,7 +15,7 @@ import pytest
 import torch
 
 matplotlib.use("Agg")
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 THEOREM_3, AXIOMS = "05_theorem_3", "06_axioms"
 BOTH = (THEOREM_3, AXIOMS)
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nibkit as nk
+from nibkit.methods.attribution import Scaled
 from nibkit.methods.controls import centre_map, controls, oracle_map, random_map
-from nibkit.metrics.confidence import confidence, insertion_deletion
+from nibkit.metrics.confidence import confidence
+from nibkit.metrics.curves import insertion_deletion
 from nibkit.metrics.localisation import average_precision, iou, localisation, named_masks, named_words, pointing_game
-from nibkit.metrics.masking import Scaled
 
 
 def att_of(*maps) -> nk.Attribution:

@@ -14,7 +14,7 @@ import nibkit as nk
 from nibkit.evaluation import compare as benchmark
 from nibkit.evaluation.store import read_results
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 QUICK = ["--n", 4, "--methods", "nib:num_steps=1", "m2ib:num_steps=1,draws=1", "--batch-size", 2, "--against", "nib:num_steps=1"]
 
 

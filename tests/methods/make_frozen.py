@@ -1,6 +1,6 @@
 """Write ``frozen.npz``: what Eq. 10 gives on a tiny CLIP, by a loop that knows nothing of nibkit.
 
-    python tests/make_frozen.py
+    PYTHONPATH=tests python tests/methods/make_frozen.py
 
 One pair at a time, without padding; one step at a time; one ``backward`` each; in float64. Only numbers are stored: weights and
 inputs come again from the same seed (``helpers``), and ``weight_sum`` tells whether they did.
