@@ -4,68 +4,113 @@
 >>> clip = nk.load_clip("shapes")                         # the bundled model; or a hub name, or a folder
 >>> inputs = clip.prepare("photo.jpg", "a red circle")    # doctest: +SKIP
 >>> attribution = nk.nib(clip, inputs)                    # doctest: +SKIP
+
+A name is imported when it is first used, so what only needs the theory never loads a model's code. ``dir(nibkit)`` lists the
+public names. Nobody inside imports this file.
+
+Importing nibkit sets one environment variable, unless it is set already: CUBLAS_WORKSPACE_CONFIG=:4096:8. cuBLAS reads it once,
+at the process's first product on a GPU, and without it no sum on a GPU has the same last digits twice. It changes nothing else.
+nibkit reads NIBKIT_CLIP, NIBKIT_DEVICE, NIBKIT_DTYPE (see ``load_clip``), NIBKIT_DATA (where the bundled data lie) and
+NIBKIT_TF32 (1: leave TF32 as torch has it).
 """
 
-from .course import paper
-from .course.claims import claim
-from .data import datasets, shapes
-from .evaluation.evaluate import evaluate
-from .evaluation.report import format_summary, plot_summary
-from .evaluation.store import read_results
-from .evaluation.summary import summarise
-from .methods import controls
-from .methods.attention import chefer, fastig, saliency
-from .methods.attribution import Attribution
-from .methods.gradcam import gradcam
-from .methods.m2ib import m2ib
-from .methods.mfaba import mfaba
-from .methods.nib import nib
-from .methods.registry import METHODS
-from .methods.rise import rise
-from .metrics.confidence import confidence
-from .metrics.costs import count_passes
-from .metrics.curves import curves, insertion_deletion
-from .metrics.localisation import localisation
-from .model.clip import Clip
-from .model.inputs import Inputs
-from .model.loading import load_clip
-from .resources import results, version
-from .show import plots
-from .theory import bottleneck, quadrature
+from __future__ import annotations
 
-__version__ = version()
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Attribution",
-    "Clip",
-    "Inputs",
-    "METHODS",
-    "bottleneck",
-    "claim",
-    "confidence",
-    "controls",
-    "count_passes",
-    "curves",
-    "datasets",
-    "evaluate",
-    "format_summary",
-    "insertion_deletion",
-    "load_clip",
-    "localisation",
-    "paper",
-    "plot_summary",
-    "plots",
-    "quadrature",
-    "read_results",
-    "results",
-    "shapes",
-    "summarise",
-    "chefer",
-    "fastig",
-    "gradcam",
-    "m2ib",
-    "mfaba",
-    "nib",
-    "rise",
-    "saliency",
-]
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+if TYPE_CHECKING:
+    from .course import paper as paper
+    from .course.claims import claim as claim
+    from .data import datasets as datasets
+    from .data import shapes as shapes
+    from .evaluation.evaluate import evaluate as evaluate
+    from .evaluation.report import format_summary as format_summary
+    from .evaluation.report import plot_summary as plot_summary
+    from .evaluation.store import read_results as read_results
+    from .evaluation.summary import summarise as summarise
+    from .methods import controls as controls
+    from .methods.attention import chefer as chefer
+    from .methods.attention import fastig as fastig
+    from .methods.attention import saliency as saliency
+    from .methods.attribution import Attribution as Attribution
+    from .methods.gradcam import gradcam as gradcam
+    from .methods.m2ib import m2ib as m2ib
+    from .methods.mfaba import mfaba as mfaba
+    from .methods.nib import nib as nib
+    from .methods.registry import METHODS as METHODS
+    from .methods.rise import rise as rise
+    from .metrics.confidence import confidence as confidence
+    from .metrics.costs import count_passes as count_passes
+    from .metrics.curves import curves as curves
+    from .metrics.curves import insertion_deletion as insertion_deletion
+    from .metrics.localisation import localisation as localisation
+    from .model.clip import Clip as Clip
+    from .model.inputs import Inputs as Inputs
+    from .model.loading import load_clip as load_clip
+    from .resources import results as results
+    from .show import plots as plots
+    from .theory import bottleneck as bottleneck
+    from .theory import quadrature as quadrature
+
+    __version__: str
+
+_MODULES = {  # public modules, and where they lie
+    "bottleneck": "theory.bottleneck",
+    "controls": "methods.controls",
+    "datasets": "data.datasets",
+    "paper": "course.paper",
+    "plots": "show.plots",
+    "quadrature": "theory.quadrature",
+    "shapes": "data.shapes",
+}
+_NAMES = {  # public functions, classes and tables, and the modules that hold them
+    "Attribution": "methods.attribution",
+    "Clip": "model.clip",
+    "Inputs": "model.inputs",
+    "METHODS": "methods.registry",
+    "chefer": "methods.attention",
+    "claim": "course.claims",
+    "confidence": "metrics.confidence",
+    "count_passes": "metrics.costs",
+    "curves": "metrics.curves",
+    "evaluate": "evaluation.evaluate",
+    "fastig": "methods.attention",
+    "format_summary": "evaluation.report",
+    "gradcam": "methods.gradcam",
+    "insertion_deletion": "metrics.curves",
+    "load_clip": "model.loading",
+    "localisation": "metrics.localisation",
+    "m2ib": "methods.m2ib",
+    "mfaba": "methods.mfaba",
+    "nib": "methods.nib",
+    "plot_summary": "evaluation.report",
+    "read_results": "evaluation.store",
+    "results": "resources",
+    "rise": "methods.rise",
+    "saliency": "methods.attention",
+    "summarise": "evaluation.summary",
+}
+__all__ = sorted([*_MODULES, *_NAMES])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is first asked for."""
+    if name == "__version__":
+        value: Any = importlib.import_module(".resources", __name__).version()
+    elif name in _MODULES:
+        value = importlib.import_module(f".{_MODULES[name]}", __name__)
+    elif name in _NAMES:
+        value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its names are {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*__all__, "__version__"]

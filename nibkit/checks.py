@@ -1,30 +1,106 @@
-"""One way to check."""
+"""One way to check an argument: the same wording everywhere, before any work is done.
+
+Each check returns the value as Python's own type, so numpy's counts and pandas' ids are welcome; what is refused is named.
+"""
 
 from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Collection
+from typing import overload
 
 import numpy as np
 import torch
 
 
-def check_batch_size(batch_size: int | None) -> None:
-    """ValueError if it is neither None nor a whole number, 1 or more."""
-    if batch_size is not None and (
-        isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1
-    ):
-        raise ValueError(f"batch_size must be a whole number, 1 or more, or None; got {batch_size!r}")
+def is_whole(value: object) -> bool:
+    """Is it a whole number: an int or a numpy integer (or anything else with ``__index__``), but no Boolean?"""
+    return hasattr(value, "__index__") and not isinstance(value, (bool, np.bool_, np.ndarray, torch.Tensor))
 
 
-def check_masks(masks, count: int, size: tuple[int, int] | None = None, name: str = "masks", empty: bool = False) -> np.ndarray:
-    """The masks as a bool array [B, H, W].
+@overload
+def check_whole(name: str, value: object, least: int = ..., most: int | None = ...) -> int: ...
+@overload
+def check_whole(name: str, value: object, least: int = ..., most: int | None = ..., *, optional: bool) -> int | None: ...
+def check_whole(name: str, value: object, least: int = 1, most: int | None = None, *, optional: bool = False) -> int | None:
+    """``value`` as an int, within ``least`` … ``most``; optional: None is fine, too.
 
-    TypeError or ValueError on another type or shape, or if one of them is empty (where that is not allowed).
+    Raises ValueError, which names it: no whole number, or one out of range.
     """
-    masks = masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks)
-    if masks.dtype != bool:
-        raise TypeError(f"{name} must be booleans, True on the object; got {masks.dtype} (compare: {name} > .5)")
-    if masks.ndim != 3 or len(masks) != count or 0 in masks.shape or (size is not None and masks.shape[1:] != tuple(size)):
+    if optional and value is None:
+        return None
+    if not is_whole(value) or not least <= operator.index(value) <= (math.inf if most is None else most):  # type: ignore[arg-type]
+        span = f", {least} or more" if most is None else f" within {least} … {most}"
+        raise ValueError(f"{name} must be a whole number{span}{', or None' if optional else ''}; got {value!r}")
+    return operator.index(value)  # type: ignore[arg-type]
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """``value`` as a float: finite, ``least`` ≤ value ≤ ``most``, ``above`` < value < ``below``.
+
+    Raises ValueError, which names it: no number (Booleans are none), or one out of range.
+    """
+    real = isinstance(value, (numbers.Real, np.number)) and not isinstance(value, (bool, np.bool_))
+    number = float(value) if real else math.nan  # type: ignore[arg-type]
+    low, high = least if above is None else above, most if below is None else below
+    inside = (low is None or (number > low if above is not None else number >= low)) and (
+        high is None or (number < high if below is not None else number <= high)
+    )
+    if not (math.isfinite(number) and inside):
+        raise ValueError(f"{name} must be a finite number{_span(least, most, above, below)}; got {value!r}")
+    return number
+
+
+def _span(least: float | None, most: float | None, above: float | None, below: float | None) -> str:
+    low = f"above {above:g}" if above is not None else "" if least is None else f"{least:g} or more"
+    high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most:g}"
+    if least is not None and most is not None:
+        return f" within {least:g} … {most:g}"
+    return " " + " and ".join(filter(None, (low, high))) if low or high else ""
+
+
+def check_batch_size(value: object) -> int | None:
+    """How many go through a model at once: a whole number, 1 or more, or None. ValueError if it is neither."""
+    return check_whole("batch_size", value, optional=True)
+
+
+def check_seed(value: object) -> int:
+    """The seed of a generator: a whole number, 0 or more. ValueError if it is none."""
+    return check_whole("seed", value, least=0)
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> str:
+    """``value`` itself, one of these texts. ValueError, which lists them, if it is none."""
+    if not isinstance(value, str) or value not in choices:
+        quoted = [f'"{choice}"' for choice in choices]
+        listed = " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+        raise ValueError(f"{name} must be {listed}; got {value!r}")
+    return value
+
+
+def check_masks(
+    masks: object, count: int, size: tuple[int, int] | None = None, name: str = "masks", empty: bool = False
+) -> np.ndarray:
+    """The masks as a bool array [B, H, W]; ``count`` is B, ``size`` is (H, W) where it is known.
+
+    Raises TypeError or ValueError on another type or shape, and where one of them is empty (unless ``empty`` allows it).
+    """
+    array = masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks)
+    if array.dtype != bool:
+        raise TypeError(f"{name} must be booleans, True on the object; got {array.dtype} (compare: {name} > .5)")
+    if array.ndim != 3 or len(array) != count or 0 in array.shape or (size is not None and array.shape[1:] != tuple(size)):
         wanted = ", ".join(map(str, size)) if size is not None else "H, W"
-        raise ValueError(f"{name} must be [{count}, {wanted}], one for each pair; got {list(masks.shape)}")
-    if not empty and not (some := masks.any((1, 2))).all():
+        raise ValueError(f"{name} must be [{count}, {wanted}], one for each pair; got {list(array.shape)}")
+    if not empty and not (some := array.any((1, 2))).all():
         raise ValueError(f"the mask of pair {some.argmin()} is empty: there is nothing to find, leave the pair out")
-    return masks
+    return array

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, at the first product: see products_keep_their_order
-
 
 @contextlib.contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
