@@ -57,16 +57,19 @@ def check_number(
         high is None or (number < high if below is not None else number <= high)
     )
     if not (math.isfinite(number) and inside):
-        raise ValueError(f"{name} must be a finite number{_span(least, most, above, below)}; got {value!r}")
+        raise ValueError(f"{name} must be a number{_span(least, most, above, below)}; got {value!r}")
     return number
 
 
 def _span(least: float | None, most: float | None, above: float | None, below: float | None) -> str:
-    low = f"above {above:g}" if above is not None else "" if least is None else f"{least:g} or more"
-    high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most:g}"
-    if least is not None and most is not None:
-        return f" within {least:g} … {most:g}"
-    return " " + " and ".join(filter(None, (low, high))) if low or high else ""
+    """Such as ", 0 or more", " above 0", " within 0 … 1", " within 0 … 1, 1 left out"."""
+    low, high = least if above is None else above, most if below is None else below
+    if low is not None and high is not None:
+        left_out = [f"{end:g}" for end in (above, below) if end is not None]
+        return f" within {low:g} … {high:g}" + (f", {' and '.join(left_out)} left out" if left_out else "")
+    if low is not None:
+        return f" above {low:g}" if above is not None else f", {low:g} or more"
+    return "" if high is None else f" below {high:g}" if below is not None else f", {high:g} or less"
 
 
 def check_batch_size(value: object) -> int | None:

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as nnf
 
 from ..methods.attribution import Attribution, Scaled
-from ..methods.cut import default_batch_size, in_halves
+from ..methods.batches import default_batch_size, in_batches
 from ..model.captions import first
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
@@ -119,7 +119,7 @@ def encode(
             z = tower.embed(part) if scale is None else embed_scaled(tower, part, scale(rows))
             found[rows] = tower.finish(z, 0, pooled, tower.mask(z.shape[1], part.attention_mask)).to(weight.dtype)
 
-    in_halves(order, size, work)
+    in_batches(order, size, work)
     return features
 
 

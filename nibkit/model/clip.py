@@ -88,8 +88,11 @@ class Clip:
         """Token strings of each caption, padding left out."""
         return inputs.tokens or read_tokens(self.tokenizer, inputs.input_ids, inputs.attention_mask)
 
-    def check(self, inputs: Inputs) -> Inputs:
-        """The inputs on the model's device; warns where a caption has no end token, so that the wrong position is read."""
+    def check(self, inputs: Inputs, stacklevel: int = 3) -> Inputs:
+        """The inputs on the model's device; warns where a caption has no end token, so that the wrong position is read.
+
+        stacklevel: whose line the warning names, see ``warnings.warn``. TypeError if they are no ``Inputs``.
+        """
         if not isinstance(inputs, Inputs):
             raise TypeError(f"inputs must be nk.Inputs (see clip.prepare); got {type(inputs).__name__}")
         inputs = inputs.to(self.device, self.dtype)
@@ -97,7 +100,7 @@ class Clip:
         if end is not None and not (has_end := (inputs.input_ids == end).any(-1)).all():
             missing = int(has_end.int().argmin())
             read = "highest" if self.text.end == 2 else "first"
-            warnings.warn(f"caption {missing} has no end token ({end}): the model reads its {read} token", stacklevel=3)
+            warnings.warn(f"caption {missing} has no end token ({end}): the model reads its {read} token", stacklevel=stacklevel)
         return inputs
 
     def _encode(self, tower: Tower, inputs: Inputs) -> torch.Tensor:

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import check_choice, check_number, check_whole
+
 RULES = ("riemann", "midpoint", "gauss", "log-gauss", "sinh", "adaptive")
 SINH_SCALE = 1e-5  # λ = SINH_SCALE · sinh τ: linear below, logarithmic above
 
 
 def check_rule(rule: str, num_steps: int, start: float | None) -> float:
     """The interval's start: 0, for "log-gauss" .05, unless given. ValueError on an unknown rule or a number out of range."""
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}; got {rule!r}")
-    if isinstance(num_steps, bool) or not isinstance(num_steps, (int, np.integer)) or num_steps < 1:
-        raise ValueError(f"num_steps must be a whole number, 1 or more; got {num_steps!r}")
+    check_choice("rule", rule, RULES)
+    check_whole("num_steps", num_steps)
     if start is None:
         return 0.05 if rule == "log-gauss" else 0.0
-    if isinstance(start, bool) or not isinstance(start, (int, float, np.number)) or not 0 <= start < 1:
-        raise ValueError(f"start must be within 0 … 1, 1 left out; got {start!r}")
+    start = check_number("start", start, least=0, below=1)
     if rule == "log-gauss" and start == 0:
         raise ValueError('"log-gauss" can\'t start at 0, where log λ has no end: give a start above 0, for example .05')
-    return float(start)
+    return start
 
 
 def nodes(rule: str, num_steps: int, start: float | None = None) -> tuple[np.ndarray, np.ndarray]:

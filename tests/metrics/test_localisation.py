@@ -236,7 +236,7 @@ def test_centre_map():
     text = att.text[1, 1:7]
     assert torch.allclose(text, text.flip(0)) and (text.diff()[:2] > 0).all() and (att.text[:, 0] == 0).all()
     assert att.text[0, 4] == 0 and att.text[0].argmax() == 2 and att.text[2].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
-    with pytest.raises(ValueError, match="width must be above 0"):
+    with pytest.raises(ValueError, match="width must be a number above 0"):
         centre_map(clip, inputs, width=0)
 
 
