@@ -6,7 +6,6 @@ Each check returns the value as Python's own type, so numpy's counts and pandas'
 from __future__ import annotations
 
 import math
-import numbers
 import operator
 from collections.abc import Collection
 from typing import overload
@@ -21,11 +20,13 @@ def is_whole(value: object) -> bool:
 
 
 @overload
-def check_whole(name: str, value: object, least: int = ..., most: int | None = ...) -> int: ...
+def check_whole(name: str, value: object, least: int = ..., most: int | None = ..., *, purpose: str = ...) -> int: ...
 @overload
 def check_whole(name: str, value: object, least: int = ..., most: int | None = ..., *, optional: bool) -> int | None: ...
-def check_whole(name: str, value: object, least: int = 1, most: int | None = None, *, optional: bool = False) -> int | None:
-    """``value`` as an int, within ``least`` … ``most``; optional: None is fine, too.
+def check_whole(
+    name: str, value: object, least: int = 1, most: int | None = None, *, optional: bool = False, purpose: str = ""
+) -> int | None:
+    """``value`` as an int, within ``least`` … ``most``; optional: None is fine, too. purpose: what for, in the message.
 
     Raises ValueError, which names it: no whole number, or one out of range.
     """
@@ -33,7 +34,7 @@ def check_whole(name: str, value: object, least: int = 1, most: int | None = Non
         return None
     if not is_whole(value) or not least <= operator.index(value) <= (math.inf if most is None else most):  # type: ignore[arg-type]
         span = f", {least} or more" if most is None else f" within {least} … {most}"
-        raise ValueError(f"{name} must be a whole number{span}{', or None' if optional else ''}; got {value!r}")
+        raise ValueError(f"{name} must be a whole number{span}{purpose}{', or None' if optional else ''}; got {value!r}")
     return operator.index(value)  # type: ignore[arg-type]
 
 
@@ -50,7 +51,7 @@ def check_number(
 
     Raises ValueError, which names it: no number (Booleans are none), or one out of range.
     """
-    real = isinstance(value, (numbers.Real, np.number)) and not isinstance(value, (bool, np.bool_))
+    real = hasattr(value, "__float__") and not isinstance(value, (bool, np.bool_)) and np.ndim(value) == 0  # type: ignore[arg-type]
     number = float(value) if real else math.nan  # type: ignore[arg-type]
     low, high = least if above is None else above, most if below is None else below
     inside = (low is None or (number > low if above is not None else number >= low)) and (

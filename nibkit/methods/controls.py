@@ -74,8 +74,8 @@ def oracle_map(
     Raises ValueError or TypeError on masks or words of another shape or type, and on an empty mask.
     """
     inputs = clip.check(inputs)
-    pixels = torch.from_numpy(check_masks(masks, len(inputs), tuple(inputs.pixel_values.shape[-2:]))).to(clip.device)
-    pixels = pixels.to(inputs.pixel_values.dtype)
+    height, width = inputs.pixel_values.shape[-2:]
+    pixels = torch.from_numpy(check_masks(masks, len(inputs), (height, width))).to(clip.device, inputs.pixel_values.dtype)
     image = nnf.adaptive_avg_pool2d(pixels, clip.image.grid)
     if words is None:
         _, words = find_words(clip, inputs)

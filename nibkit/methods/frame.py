@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as nnf
 from tqdm.auto import tqdm
 
-from ..checks import is_whole
+from ..checks import check_whole, is_whole
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched
@@ -89,8 +89,8 @@ def check_layers(
         raise ValueError(f"{name} must be a whole number or a pair (image, text); got {layer!r}")
     pair = tuple(default if block is None else block for block in pair)
     for tower, block in zip((clip.image, clip.text), pair):
-        if looks_at and is_whole(block) and not 0 <= block < tower.depth:
-            raise ValueError(f"{name} must be within 0 … {tower.depth - 1} for {looks_at}; got {block}")
+        if looks_at and is_whole(block):
+            check_whole(name, block, 0, tower.depth - 1, purpose=f" for {looks_at}")
     return clip.image.check_layer(pair[0]), clip.text.check_layer(pair[1])
 
 

@@ -71,7 +71,7 @@ def mfaba(
 
         return explain_both(clip, inputs, (0, 0), descend_for, "mfaba", options, batch_size)
 
-    others = clip.check(distractors)
+    others = clip.check(distractors)  # type: ignore[arg-type]  # check_options saw that it is Inputs
     features = {"image": clip.encode_text(others), "text": clip.encode_image(others)}  # what each encoder's own is told from
 
     def flip_for(encoder: CutEncoder, target: torch.Tensor) -> Importance:

@@ -73,7 +73,8 @@ def _read_method(label: str, chosen: object, more: Mapping, seed: int) -> Method
     if not callable(function):
         raise ValueError(f"unknown method {name!r}: the methods are {', '.join(METHODS)}, or give a function")
     if isinstance(function, functools.partial) and not function.args:
-        name, function, own = function.func, function.func, {**function.keywords, **own}
+        partial: functools.partial = function
+        name, function, own = partial.func, partial.func, {**partial.keywords, **own}
     options = {**own, **more}
     signature = inspect.signature(function)
     truth = tuple(parameter for parameter in TRUTH if parameter in signature.parameters and parameter not in options)

@@ -113,6 +113,8 @@ class Tower(nn.Module):
 class ImageTower(Tower):
     """The vision transformer: class token first, then the patches row by row."""
 
+    pre_norm: nn.Module
+
     def __init__(self, model: Any):
         super().__init__(model.vision_model, model.vision_model.post_layernorm, model.visual_projection)
         self.pre_norm = model.vision_model.pre_layrnorm  # transformers spells it so
