@@ -16,6 +16,7 @@ NIBKIT_TF32 (1: leave TF32 as torch has it).
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -106,11 +107,14 @@ def __getattr__(name: str) -> Any:
     elif name in _NAMES:
         value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its names are {', '.join(__all__)}")
+        close = difflib.get_close_matches(name, __all__, n=1)
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+        )
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     """The public names."""
-    return [*__all__, "__version__"]
+    return sorted([*__all__, "__version__"])

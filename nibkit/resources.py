@@ -10,14 +10,19 @@ import pandas as pd
 
 
 def data_dir() -> Path:
-    """The repository's ``data`` folder: ``NIBKIT_DATA`` where that is set, else the one beside the package.
+    """The folder with the bundled data: ``NIBKIT_DATA`` where that is set; else a clone's ``data``; else what the wheel holds.
 
-    Raises FileNotFoundError if it is not there (the package was installed without the repository).
+    Raises FileNotFoundError if there is none: NIBKIT_DATA names no folder, or the installation is not whole.
     """
-    folder = Path(os.environ.get("NIBKIT_DATA") or Path(__file__).resolve().parents[1] / "data")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no data folder at {folder}: run from a clone, or set NIBKIT_DATA to the clone's data folder")
-    return folder
+    package = Path(__file__).resolve().parent
+    if named := os.environ.get("NIBKIT_DATA"):
+        if not (folder := Path(named).expanduser()).is_dir():
+            raise FileNotFoundError(f"NIBKIT_DATA names {named!r}, which is no folder: correct it, or leave it unset")
+        return folder
+    for folder in (package.parent / "data", package / "bundled"):
+        if (folder / "claims.csv").is_file():
+            return folder
+    raise FileNotFoundError(f"nibkit in {package} came without its data: install it again, or set NIBKIT_DATA to a clone's data")
 
 
 def version() -> str:
