@@ -1,10 +1,9 @@
-"""Flickr8k and RSICD, pictures with five captions each; part of ``nk.datasets``, which has the common options."""
+"""Flickr8k, photographs with five captions each, and the choice among several; part of ``nk.datasets``."""
 
 from __future__ import annotations
 
 import csv
 import itertools
-import json
 import os
 import re
 import warnings
@@ -17,8 +16,8 @@ from torch.nn import functional as nnf
 from ..model.captions import check_captions, tokenize
 from ..model.clip import Clip
 from ..model.inputs import Inputs
+from .files import Finder, first_there, lines, missing
 from .pairs import UNREADABLE, Pair, Pairs, Skipped, check_options, pair_of, shuffled
-from .tables import Finder, first_there, lines, missing
 
 FLICKR8K = """\
 Flickr8k is by Hodosh, Young and Hockenmaier (2013), University of Illinois, on request from the page of "Framing Image
@@ -27,13 +26,6 @@ Description as a Ranking Task"; a copy is on Kaggle (adityajn105/flickr8k). Lay 
     ├── captions.txt    (image,caption)         ├── Flickr8k.token.txt    (name.jpg#0, tab, caption)
     └── Images/                                 └── Flicker8k_Dataset/
         └── 1000268201_693b08cb0e.jpg               └── 1000268201_693b08cb0e.jpg"""
-RSICD = """\
-RSICD is by Lu, Wang, Zheng and Li (2017); the links are in their repository on GitHub, 201528014227051/RSICD_optimal.
-Lay it out so:
-    folder/
-    ├── dataset_rsicd.json
-    └── RSICD_images/
-        └── airport_1.jpg"""
 
 
 def flickr8k(
@@ -78,47 +70,6 @@ def flickr8k(
         captions = {name: captions.get(name, {}) for name in (line.strip() for _, line in lines(file))}
     rows = _one_of_several(shuffled(captions.items(), seed), Finder(images), caption, clip, limit)
     return Pairs("Flickr8k", itertools.chain(damaged, rows), limit=limit, check=check, hint=FLICKR8K)
-
-
-def rsicd(
-    path: str | os.PathLike,
-    caption: int | str = 0,
-    *,
-    clip: Clip | None = None,
-    split: str | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-    check: bool = True,
-) -> Pairs:
-    """RSICD (Lu et al., 2017): 10,921 aerial photographs with five captions each, some of them repeated.
-
-    Args:
-        path: the folder with dataset_rsicd.json and ``RSICD_images``.
-        caption, clip: as of ``flickr8k``.
-        split: "train", "val" or "test", as the JSON file has it; None: all pictures.
-
-    A pair's id is "airport_1.jpg#0"; ``info`` has "split".
-
-    Raises FileNotFoundError if something is missing, saying where to get it and how to lay it out; ValueError on other options or
-    a damaged JSON file.
-    """
-    check_options(limit=limit, seed=seed)
-    check_caption(caption, clip)
-    root = Path(path).expanduser()
-    table = first_there(root, "dataset_rsicd.json", "annotations_rsicd/dataset_rsicd.json")
-    images = first_there(root, "RSICD_images/RSICD_images", "RSICD_images")
-    if table is None:
-        raise missing("RSICD", path, "there is no dataset_rsicd.json", RSICD)
-    if images is None:
-        raise missing("RSICD", path, "the folder with the pictures is not there", RSICD)
-    captions, splits, twice = _entries(table)
-    if split is not None:
-        if split not in splits.values():
-            raise ValueError(f"there is no split {split!r}, only {', '.join(sorted(map(str, set(splits.values()))))}")
-        captions = {name: texts for name, texts in captions.items() if splits[name] == split}
-    info = {name: {"split": of} for name, of in splits.items()}
-    rows = _one_of_several(shuffled(captions.items(), seed), Finder(images), caption, clip, limit, info)
-    return Pairs("RSICD", itertools.chain(twice, rows), limit=limit, check=check, hint=RSICD)
 
 
 # --- which of several captions ----------------------------------------------------------------------------------------
@@ -236,20 +187,3 @@ def _tokens(table: Path) -> tuple[dict[str, dict[int, str]], list[Skipped]]:
         else:
             captions[match[1]][int(match[2])] = match[3]
     return captions, damaged
-
-
-def _entries(table: Path) -> tuple[dict[str, dict[int, str]], dict[str, str | None], list[Skipped]]:
-    """The same of dataset_rsicd.json, with {picture: split} in between."""
-    captions, splits, twice = {}, {}, []
-    try:
-        for entry in json.loads(table.read_text(encoding="utf-8-sig"))["images"]:
-            name = entry["filename"]
-            if name in captions:
-                twice.append(Skipped(name, "duplicate id: an earlier entry has it"))
-            else:
-                captions[name] = {k: sentence.get("raw") for k, sentence in enumerate(entry.get("sentences") or [])}
-                splits[name] = entry.get("split")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{table} is damaged, or of another layout ({what}): download it again") from error
-    return captions, splits, twice
