@@ -23,10 +23,11 @@ listed in ``.skipped`` with the reason, and counted in a warning. Whether a capt
 
 from __future__ import annotations
 
+from typing import Any
+
 from .conceptual_captions import conceptual_captions
+from .files import CAPTION_COLUMNS, IMAGE_COLUMNS
 from .flickr8k import flickr8k
-from .folder import CAPTION_COLUMNS as CAPTION_COLUMNS
-from .folder import IMAGE_COLUMNS as IMAGE_COLUMNS
 from .folder import folder
 from .huggingface import huggingface
 from .imagenet import imagenet
@@ -34,18 +35,19 @@ from .pairs import Pair, Pairs, Skipped, Stream
 from .rsicd import rsicd
 from .shapes import sample
 
-__all__ = ["Pair", "Pairs", "Skipped", "Stream", "conceptual_captions", "flickr8k", "folder", "huggingface", "imagenet", "rsicd"]
-__all__ += ["shapes"]
+__all__ = ["CAPTION_COLUMNS", "IMAGE_COLUMNS", "Pair", "Pairs", "Skipped", "Stream"]
+__all__ += ["conceptual_captions", "flickr8k", "folder", "huggingface", "imagenet", "rsicd", "shapes"]
 
 
-def shapes(n: int, seed: int = 0, captions: str = "all", **options) -> Pairs:
+def shapes(n: int, seed: int = 0, captions: str = "all", **options: Any) -> Pairs:
     """``n`` scenes of the synthetic world as pairs with ``masks`` bool [k, 224, 224] and ``scene``.
 
     captions, options: see ``nk.shapes.sample``, which makes them; ValueError if one is out of range. With captions other than
     "all", ``scene.named`` says which objects (rows of ``masks``) the caption names. ``shapes(9, 0)`` begins with
     ``shapes(4, 0)``.
     """
-    said = "-".join([str(seed), captions, *(f"{name}={value}".replace(" ", "") for name, value in sorted(options.items()))])
     scenes = sample(n, seed, captions, **options)
-    rows = (Pair(f"shapes-{said}-{i}", scene.image, scene.caption, scene.masks, scene) for i, scene in enumerate(scenes))
+    settings = [f"{name}={value}".replace(" ", "") for name, value in sorted(options.items())]
+    label = "-".join(["shapes", str(seed), captions, *settings])
+    rows = (Pair(f"{label}-{i}", scene.image, scene.caption, scene.masks, scene) for i, scene in enumerate(scenes))
     return Pairs("shapes", rows, check=False, empty=True)

@@ -1,4 +1,10 @@
-"""RSICD, aerial photographs with five captions each; part of ``nk.datasets``, which has the common options."""
+"""RSICD is by Lu, Wang, Zheng and Li (2017); the links are in their repository on GitHub, 201528014227051/RSICD_optimal.
+Lay it out so:
+    folder/
+    ├── dataset_rsicd.json
+    └── RSICD_images/
+        └── airport_1.jpg
+"""
 
 from __future__ import annotations
 
@@ -7,22 +13,15 @@ import json
 import os
 from pathlib import Path
 
+from ..checks import check_whole
 from ..model.clip import Clip
-from .files import Finder, first_there, missing
-from .flickr8k import _one_of_several, check_caption
-from .pairs import Pairs, Skipped, check_options, shuffled
-
-RSICD = """\
-RSICD is by Lu, Wang, Zheng and Li (2017); the links are in their repository on GitHub, 201528014227051/RSICD_optimal.
-Lay it out so:
-    folder/
-    ├── dataset_rsicd.json
-    └── RSICD_images/
-        └── airport_1.jpg"""
+from .files import first_there
+from .flickr8k import check_caption, choose_captions
+from .pairs import Pairs, Skipped, shuffled
 
 
 def rsicd(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     caption: int | str = 0,
     *,
     clip: Clip | None = None,
@@ -37,43 +36,32 @@ def rsicd(
         path: the folder with dataset_rsicd.json and ``RSICD_images``.
         caption, clip: as of ``flickr8k``.
         split: "train", "val" or "test", as the JSON file has it; None: all pictures.
+        limit, seed, check: see the module ``datasets``.
 
     A pair's id is "airport_1.jpg#0"; ``info`` has "split".
 
     Raises FileNotFoundError if something is missing, saying where to get it and how to lay it out; ValueError on other options or
     a damaged JSON file.
     """
-    check_options(limit=limit, seed=seed)
-    check_caption(caption, clip)
+    limit, seed = check_whole("limit", limit, optional=True), check_whole("seed", seed, least=0, optional=True)
+    caption = check_caption(caption, clip)
     root = Path(path).expanduser()
-    table = first_there(root, "dataset_rsicd.json", "annotations_rsicd/dataset_rsicd.json")
-    images = first_there(root, "RSICD_images/RSICD_images", "RSICD_images")
-    if table is None:
-        raise missing("RSICD", path, "there is no dataset_rsicd.json", RSICD)
-    if images is None:
-        raise missing("RSICD", path, "the folder with the pictures is not there", RSICD)
-    captions, splits, twice = _entries(table)
-    if split is not None:
-        if split not in splits.values():
-            raise ValueError(f"there is no split {split!r}, only {', '.join(sorted(map(str, set(splits.values()))))}")
-        captions = {name: texts for name, texts in captions.items() if splits[name] == split}
-    info = {name: {"split": of} for name, of in splits.items()}
-    rows = _one_of_several(shuffled(captions.items(), seed), Finder(images), caption, clip, limit, info)
-    return Pairs("RSICD", itertools.chain(twice, rows), limit=limit, check=check, hint=RSICD)
-
-
-def _entries(table: Path) -> tuple[dict[str, dict[int, str]], dict[str, str | None], list[Skipped]]:
-    """The same of dataset_rsicd.json, with {picture: split} in between."""
-    captions, splits, twice = {}, {}, []
+    table = first_there(root, __doc__, "dataset_rsicd.json", "annotations_rsicd/dataset_rsicd.json")
+    images = first_there(root, __doc__, "RSICD_images/RSICD_images", "RSICD_images")
+    rows: dict[str, tuple[str, dict[int, str], dict]] = {}
+    twice = []
     try:
         for entry in json.loads(table.read_text(encoding="utf-8-sig"))["images"]:
-            name = entry["filename"]
-            if name in captions:
-                twice.append(Skipped(name, "duplicate id: an earlier entry has it"))
-            else:
-                captions[name] = {k: sentence.get("raw") for k, sentence in enumerate(entry.get("sentences") or [])}
-                splits[name] = entry.get("split")
+            texts = {k: sentence.get("raw") for k, sentence in enumerate(entry.get("sentences") or [])}
+            row = entry["filename"], texts, {"split": entry.get("split")}
+            if rows.setdefault(row[0], row) is not row:
+                twice.append(Skipped(row[0], "duplicate id: an earlier entry has it"))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{table} is damaged, or of another layout ({what}): download it again") from error
-    return captions, splits, twice
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{table} is damaged, or of another layout ({reason}): download it again") from error
+    splits = {info["split"] for _, _, info in rows.values()}
+    if split is not None and split not in splits:
+        raise ValueError(f"there is no split {split!r}, only {', '.join(sorted(map(str, splits)))}")
+    chosen = [row for row in rows.values() if split in (None, row[2]["split"])]
+    pairs = choose_captions(shuffled(chosen, seed), images, caption, clip)
+    return Pairs("RSICD", itertools.chain(twice, pairs), limit=limit, check=check, hint=__doc__)
