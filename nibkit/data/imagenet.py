@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..checks import check_whole
-from .files import finder, is_picture, read_lines
+from .files import finder, first_there, is_picture, read_lines
 from .pairs import Pair, Pairs, Skipped, pair_of, shuffled
 
 
@@ -34,7 +34,7 @@ def imagenet(
     """ImageNet (Deng et al., 2009) or tiny-ImageNet, captioned by class.
 
     Args:
-        path: the data set's folder, or that of a split.
+        path: the data set's folder; or that of a split, with ``words``.
         split: "val", "train", or another folder in it. It holds a folder for each class, named by its WordNet id (with the
             pictures, or with a folder ``images`` that has them); or tiny-ImageNet's val_annotations.txt and ``images``; or, as on
             Kaggle, all pictures, with LOC_val_solution.csv in the data set's folder.
@@ -42,7 +42,7 @@ def imagenet(
             it, {name} the first of them, {wnid} the WordNet id.
         per_class: at most this many of each class. The paper's 1,000 pairs are five of each of tiny-ImageNet's 200 validation
             classes, in the order in which the operating system listed the files, which nobody can repeat; here they are sorted.
-        words: the file with the synonyms, LOC_synset_mapping.txt or words.txt; None: in ``path`` or up to four folders above.
+        words: the file with the synonyms, LOC_synset_mapping.txt or words.txt; None: the one in ``path``.
         limit, seed, check: see the module ``datasets``.
 
     ``info`` has "class" (the WordNet id) and "names".
@@ -58,14 +58,11 @@ def imagenet(
         raise ValueError(f"caption must be a text with {{names}}, {{name}} or {{wnid}}; got {caption!r}") from error
     root = Path(path).expanduser()
     folders = [folder for part in ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC") if (folder := root / part / split).is_dir()]
-    pictures = next(filter(None, map(_classified, [*folders, root])), None)
+    pictures = next(filter(None, (_classified(folder, root) for folder in [*folders, root])), None)
     if pictures is None:
         raise FileNotFoundError(f"there are no pictures of the split {split!r} by class in {str(root)!r}.\n{__doc__}")
-    file = Path(words).expanduser() if words else _above(root, "LOC_synset_mapping.txt", "synset_words.txt", "words.txt")
-    if file is None or not file.is_file():
-        raise FileNotFoundError(
-            f"there is no list of the classes' names, LOC_synset_mapping.txt or words.txt, in {str(root)!r}.\n{__doc__}"
-        )
+    lists = "LOC_synset_mapping.txt", "synset_words.txt", "words.txt"
+    file = Path(words).expanduser() if words is not None else first_there(root, __doc__, *lists)
     synonyms = dict(line.split(None, 1) for _, line in read_lines(file) if len(line.split(None, 1)) == 2)
 
     def pair(row: tuple[str, str, Path | None]) -> Pair | Skipped:
@@ -82,7 +79,7 @@ def imagenet(
     return Pairs("ImageNet", rows, limit=limit, check=check, per_class=per_class, hint=__doc__)
 
 
-def _classified(folder: Path) -> Iterable[tuple[str, str, Path | None]] | None:
+def _classified(folder: Path, root: Path) -> Iterable[tuple[str, str, Path | None]] | None:
     """(id, WordNet id, picture) of each picture, in whichever layout the folder has; None if in none."""
     if not folder.is_dir():
         return None
@@ -90,18 +87,12 @@ def _classified(folder: Path) -> Iterable[tuple[str, str, Path | None]] | None:
         inner = ((path.name, path / "images" if (path / "images").is_dir() else path) for path in classes)
         files = ((wnid, file) for wnid, path in inner for file in sorted(path.iterdir()) if is_picture(file))
         return ((file.relative_to(folder).as_posix(), wnid, file) for wnid, file in files)
-    solution = _above(folder, f"LOC_{folder.name}_solution.csv")
+    solution = root / f"LOC_{folder.name}_solution.csv"
     if (folder / "val_annotations.txt").is_file():
         table, find, suffix = folder / "val_annotations.txt", finder(folder / "images"), ""
-    elif solution is not None:
+    elif solution.is_file():
         table, find, suffix = solution, finder(folder), ".JPEG"
     else:
         return None
     cells = (re.split("[\t, ]+", line) + [""] for _, line in read_lines(table))
     return ((name + suffix, wnid, find(name + suffix)) for name, wnid, *_ in cells if name != "ImageId")
-
-
-def _above(folder: Path, *names: str) -> Path | None:
-    """The first of these files in a folder or in the four above it."""
-    folder = folder.resolve()
-    return next((file for up in [folder, *folder.parents[:4]] for name in names if (file := up / name).is_file()), None)
