@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .pairs import Pair, Skipped, is_missing, pair_of, shuffled
+from .pairs import Pair, Skipped, pair_of, shuffled
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jp2"}
 IMAGE_COLUMNS = ("image", "file_name", "filename", "file", "path", "image_path", "image_file", "image_name", "img", "filepath")
@@ -83,11 +83,6 @@ def find_column(row: Mapping, name: str | None, usual: Sequence[str], what: str)
         asked = f"no column {name!r}" if name is not None else f"no column that looks like the {what}s"
         raise ValueError(f'{asked}; there are {", ".join(map(repr, row))}: name it, for example {what}="{next(iter(row), what)}"')
     return name
-
-
-def cell_text(value: object) -> str:
-    """A cell as text; "" where it is empty."""
-    return "" if is_missing(value) else str(value).strip()
 
 
 def is_picture(path: Path) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..checks import check_whole
-from .files import CAPTION_COLUMNS, IMAGE_COLUMNS, cell_text, find_column, finder, read_table, sidecars
-from .pairs import Pair, Pairs, Skipped, pairs_of, shuffled
+from .files import CAPTION_COLUMNS, IMAGE_COLUMNS, find_column, finder, read_table, sidecars
+from .pairs import Pair, Pairs, Skipped, cell_text, pairs_of, shuffled
 
 NO_TABLE = "Give the folder a table (captions.csv, say, with the header image,caption) or each picture a text file (a.jpg, a.txt)"
 

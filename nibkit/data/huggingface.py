@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from ..checks import check_whole
-from .files import CAPTION_COLUMNS, cell_text, find_column
-from .pairs import Pair, Pairs, Skipped, Stream, pairs_of, shuffled
+from .files import CAPTION_COLUMNS, find_column
+from .pairs import Pair, Pairs, Skipped, Stream, cell_text, pairs_of, shuffled
 
 
 def huggingface(

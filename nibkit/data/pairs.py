@@ -79,14 +79,14 @@ def fault(source: Any) -> str | None:
 
 def pair_of(id: str, source: object, caption: object, info: Mapping | None = None) -> Pair | Skipped:
     """The pair, or why there is none: no picture, no caption."""
-    text = "" if is_missing(caption) else caption
-    if not isinstance(text, str):
+    text = cell_text(caption)
+    if text and not isinstance(caption, str):
         return Skipped(id, f"caption is no text: {caption!r:.60}")
-    if not text.strip():
+    if not text:
         return Skipped(id, "empty caption: there is none")
     if source is None:
         return Skipped(id, "missing picture: there is none")
-    return Pair(id, source, text.strip(), info=info or {})
+    return Pair(id, source, text, info=info or {})
 
 
 def pairs_of(id: str, source: object, captions: object, info: Mapping) -> Iterator[Pair | Skipped]:
@@ -96,9 +96,9 @@ def pairs_of(id: str, source: object, captions: object, info: Mapping) -> Iterat
     return iter([pair_of(id, source, captions, info)])
 
 
-def is_missing(value: Any) -> bool:
-    """Is it None, NaN or pandas' NA?"""
-    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+def cell_text(value: Any) -> str:
+    """A cell as text; "" where it is empty (None, NaN, pandas' NA)."""
+    return "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value).strip()
 
 
 def shuffled(rows: Iterable[Row], seed: int | None) -> Iterable[Row]:
