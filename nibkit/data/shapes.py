@@ -10,11 +10,13 @@ scored against the truth, and a caption can be made wrong in exactly one word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+
+from ..checks import check_choice, check_number, check_seed, check_whole
 
 SIZE = 224  # pixels; the input size of CLIP ViT-B/32
 
@@ -91,18 +93,18 @@ def sample(
 
     Raises ValueError, naming the argument, if one is out of range.
     """
-    low, high = (objects, objects) if isinstance(objects, int) else objects
-    _check(isinstance(n, (int, np.integer)) and n >= 0, f"n must be a whole number, 0 or more; got {n!r}")
-    _check(captions in CAPTIONS, f"captions must be one of {', '.join(CAPTIONS)}; got {captions!r}")
-    _check(1 <= low <= high <= 6, f"objects must be within 1 … 6; got {objects!r}")
-    _check(captions != "two" or low >= 2, 'captions="two" needs objects=2 or more, for example objects=(2, 3)')
-    _check(8 <= size[0] <= size[1] <= 60, f"size must be a range of radii within 8 … 60 pixels; got {size!r}")
-    _check(0 <= clutter <= 1, f"clutter must be within 0 … 1; got {clutter!r}")
-    _check(0 < contrast <= 1, f"contrast must be above 0 and at most 1; got {contrast!r}")
+    n, seed = check_whole("n", n, least=0), check_seed(seed)
+    check_choice("captions", captions, CAPTIONS)
+    fewest, most = objects if isinstance(objects, Sequence) else (objects, objects)
+    fewest = check_whole('objects of captions="two"' if captions == "two" else "objects", fewest, 1 + (captions == "two"), 6)
+    most = check_whole("objects, at the most,", most, fewest, 6)
+    smallest = check_number("size, the smallest radius,", size[0], least=8, most=60)
+    size = smallest, check_number("size, the largest radius,", size[1], least=smallest, most=60)
+    clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
     scenes = []
     for i in range(n):
         rng = np.random.default_rng([seed, i])
-        names = draw_names(rng, int(rng.integers(low, high + 1)))
+        names = draw_names(rng, int(rng.integers(fewest, most + 1)))
         image, placed, masks = draw(names, rng, size=size, clutter=clutter, contrast=contrast)
         phrases, named = write_caption(placed, rng, captions)
         scenes.append(Scene(image, " and ".join(phrases), placed, masks, phrases, named))
@@ -128,10 +130,12 @@ def write_caption(
     if captions == "wrong":
         where = int(rng.integers(len(named)))
         shape = objects[order[where]].shape
-        phrases[where] = _pick(rng, [phrase(c, shape) for c in COLORS if phrase(c, shape) not in present])
+        choices = [phrase(color, shape) for color in COLORS if phrase(color, shape) not in present]
+        phrases[where] = choices[int(rng.integers(len(choices)))]
         named[where] = None
     if captions == "absent":
-        absent = _pick(rng, [phrase(c, s) for c in COLORS for s in SHAPES if phrase(c, s) not in present])
+        choices = [phrase(color, shape) for color in COLORS for shape in SHAPES if phrase(color, shape) not in present]
+        absent = choices[int(rng.integers(len(choices)))]
         where = int(rng.integers(2))
         phrases.insert(where, absent)
         named.insert(where, None)
@@ -159,8 +163,7 @@ def draw(
         if all(m.sum() >= 0.6 * (a > 0.5).sum() for m, (_, _, a) in zip(masks, coverage)):
             break
     for thing, (rows, cols, alpha) in zip(objects, coverage):
-        color = np.array(COLORS[thing.color]) + rng.uniform(-0.04, 0.04, 3)
-        color = base + contrast * (color - base)
+        color = base + contrast * (np.array(COLORS[thing.color]) + rng.uniform(-0.04, 0.04, 3) - base)
         canvas[rows, cols] += alpha[..., None] * (color - canvas[rows, cols])
     canvas += 0.02 * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
     return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), objects, masks
@@ -188,8 +191,7 @@ def _background(rng: np.random.Generator, clutter: float) -> np.ndarray:
     coarse = rng.normal(rng.uniform(0.38, 0.6), 0.03 + 0.09 * clutter, (8, 8, 1)) + rng.normal(0, 0.03, (8, 8, 3))
     canvas = np.einsum("yi,xj,ijc->yxc", _SMOOTH, _SMOOTH, coarse, optimize=True)
     for _ in range(round(24 * clutter)):
-        speck = Object("", "circle", tuple(rng.uniform(8, SIZE - 8, 2)), rng.uniform(2, 6))
-        rows, cols, alpha = _coverage(speck)
+        rows, cols, alpha = _coverage(Object("", "circle", tuple(rng.uniform(8, SIZE - 8, 2)), rng.uniform(2, 6)))
         canvas[rows, cols] += alpha[..., None] * (rng.uniform(0.25, 0.75) - canvas[rows, cols])
     return canvas.astype(np.float32)
 
@@ -207,7 +209,7 @@ def _coverage(thing: Object) -> tuple[slice, slice, np.ndarray]:
     return rows, cols, np.clip(0.5 - distance * thing.radius, 0, 1)
 
 
-def _polygon(*normals: tuple[float, float, float]):
+def _polygon(*normals: tuple[float, float, float]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The convex region a·u + b·v ≤ c for every (a, b, c) with a² + b² = 1: signed distance near its edges."""
     return lambda u, v: np.max(np.stack(np.broadcast_arrays(*(a * u + b * v - c for a, b, c in normals))), axis=0)
 
@@ -240,15 +242,6 @@ _DISTANCE = {
     "ring": lambda u, v: np.abs(np.hypot(u, v) - 0.68) - 0.24,
     "heart": _heart,
 }
-
-
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]
-
-
-def _check(ok: bool, message: str) -> None:
-    if not ok:
-        raise ValueError(message)
 
 
 def phrases() -> Iterator[str]:

@@ -190,6 +190,12 @@ def test_number_of_objects(objects, counts):
     assert {len(s.objects) for s in shapes.sample(60, seed=8, objects=objects)} == counts
 
 
+def test_numpys_integers_count():
+    ours, numpys = shapes.sample(2, 3, objects=2), shapes.sample(np.int64(2), np.int64(3), objects=np.int64(2))
+    assert all(equal(a, b) for a, b in zip(ours, numpys, strict=True))
+    assert len(shapes.sample(n=np.int64(3), objects=(np.int64(1), np.int64(2)))) == 3
+
+
 def test_size():
     radii = [o.radius for s in shapes.sample(20, seed=9, size=(10, 12)) for o in s.objects]
     assert 10 <= min(radii) < max(radii) <= 12
@@ -221,18 +227,20 @@ def test_contrast():
     [
         (dict(n=-1), "n must be a whole number, 0 or more; got -1"),
         (dict(n=2.5), "n must be a whole number"),
-        (dict(captions="none"), "captions must be one of all, some, one, two, wrong, absent; got 'none'"),
-        (dict(captions="two"), 'captions="two" needs objects=2 or more'),
-        (dict(objects=0), "objects must be within 1 … 6; got 0"),
-        (dict(objects=7), "objects must be within 1 … 6; got 7"),
-        (dict(objects=(3, 1)), "objects must be within 1 … 6"),
-        (dict(size=(4, 20)), "size must be a range of radii within 8 … 60 pixels"),
-        (dict(size=(20, 90)), "size must be a range"),
-        (dict(size=(30, 20)), "size must be a range"),
-        (dict(clutter=-0.1), "clutter must be within 0 … 1; got -0.1"),
+        (dict(captions="none"), 'captions must be "all", "some", "one", "two", "wrong" or "absent"; got'),
+        (dict(captions="two"), 'objects of captions="two" must be a whole number within 2 … 6; got 1'),
+        (dict(objects=0), "objects must be a whole number within 1 … 6; got 0"),
+        (dict(objects=7), "objects must be a whole number within 1 … 6; got 7"),
+        (dict(objects=(3, 1)), "objects, at the most, must be a whole number within 3 … 6; got 1"),
+        (dict(size=(4, 20)), "size, the smallest radius, must be a finite number within 8 … 60; got 4"),
+        (dict(size=(20, 90)), "size, the largest radius, must be a finite number within 20 … 60; got 90"),
+        (dict(size=(30, 20)), "size, the largest radius, must be"),
+        (dict(seed=-1), "seed must be a whole number, 0 or more; got -1"),
+        (dict(objects=True), "objects must be a whole number"),
+        (dict(clutter=-0.1), "clutter must be a finite number within 0 … 1; got -0.1"),
         (dict(clutter=1.5), "clutter must be"),
         (dict(clutter=float("nan")), "clutter must be"),
-        (dict(contrast=0), "contrast must be above 0 and at most 1; got 0"),
+        (dict(contrast=0), "contrast must be a finite number above 0 and at most 1; got 0"),
         (dict(contrast=1.01), "contrast must be"),
     ],
 )

@@ -1,0 +1,124 @@
+"""What the layouts on disk share: text files line by line, pictures by name, columns, and what to say where data are missing."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import itertools
+import json
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from .pairs import Pair, Skipped, pair_of, shuffled
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jp2"}
+IMAGE_COLUMNS = ("image", "file_name", "filename", "file", "path", "image_path", "image_file", "image_name", "img", "filepath")
+CAPTION_COLUMNS = ("caption", "text", "captions", "sentence", "sentences", "description", "comment")
+
+
+def first_there(root: Path, layout: str | None, *names: str) -> Path:
+    """The first of these in the folder. FileNotFoundError if none is: it says where to get the data and how to lay them out."""
+    path = next((root / name for name in names if (root / name).exists()), None)
+    if path is None:
+        raise FileNotFoundError(f"there is no {' or '.join(names)} in {str(root)!r}.\n{layout}")
+    return path
+
+
+def read_raw(file: Path, encoding: str = "utf-8-sig") -> Iterator[str]:
+    """The lines of a text file, ends and blank ones included. ValueError if it is in another encoding."""
+    with file.open(encoding=encoding, newline="") as text:
+        try:
+            yield from text
+        except UnicodeError as error:
+            raise ValueError(f"{file} is in another encoding than {encoding} ({error}): save it as UTF-8") from error
+
+
+def read_lines(file: Path, encoding: str = "utf-8-sig") -> Iterator[tuple[int, str]]:
+    """(number from 1, line) of each line that is not blank."""
+    return ((number, line.rstrip("\r\n")) for number, line in enumerate(read_raw(file, encoding), 1) if line.strip())
+
+
+def read_table(file: Path, delimiter: str | None, encoding: str) -> Iterator[tuple[str, Mapping | Skipped]]:
+    """("line 7", row) of each row of a JSONL file, or under the header of a CSV or TSV file (see ``folder``).
+
+    A damaged row costs itself alone, which neither ``pandas`` nor ``datasets`` can do: they stop at it, drop it unsaid, or shift
+    its columns. Raises ValueError if a quote is never closed: all that follows would be misread.
+    """
+    if file.suffix.lower() == ".jsonl":
+        for number, line in read_lines(file, encoding):
+            where, row, reason = f"line {number}", None, "no JSON object"
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                reason = str(error)
+            yield where, row if isinstance(row, dict) else Skipped(where, f"damaged row: {reason}")
+        return
+    delimiter = delimiter or max(",;\t|", key=next(read_lines(file, encoding), (1, ""))[1].count)
+    reader = csv.reader(read_raw(file, encoding), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    try:
+        for cells in reader:
+            where = f"line {reader.line_num}"
+            if not any(map(str.strip, cells)):
+                continue
+            if not header:
+                header = [name.strip() for name in cells]
+            elif len(cells) > len(header):
+                counts = f"{len(cells)} fields, the header has {len(header)}"
+                yield where, Skipped(where, f"damaged row: {counts} (a caption that holds {delimiter!r} must be quoted)")
+            else:
+                yield where, dict(itertools.zip_longest(header, cells, fillvalue=""))
+    except csv.Error as error:
+        raise ValueError(f"{file} is no well-formed table ({error}): look for a quote that is never closed") from error
+
+
+def find_column(row: Mapping, name: str | None, usual: Sequence[str], what: str) -> str:
+    """The column of that name; without a name the first of the usual ones, in any case. ValueError if there is none."""
+    if name is None:
+        lower = {str(column).lower(): column for column in row}
+        name = next((lower[column] for column in usual if column in lower), None)
+    if name is None or name not in row:
+        asked = f"no column {name!r}" if name is not None else f"no column that looks like the {what}s"
+        raise ValueError(f'{asked}; there are {", ".join(map(repr, row))}: name it, for example {what}="{next(iter(row), what)}"')
+    return name
+
+
+def is_picture(path: Path) -> bool:
+    """Is it a file with a picture's name? Hidden ones are none."""
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
+
+
+def sidecars(root: Path, seed: int | None) -> Iterator[Pair | Skipped]:
+    """Every picture under a folder, sorted by path, with its caption in a text file beside it: a.jpg, a.txt."""
+    for file in shuffled(filter(is_picture, sorted(root.rglob("*"))), seed):
+        id, text = file.relative_to(root).as_posix(), file.with_suffix(".txt")
+        try:
+            yield pair_of(id, file, text.read_text(encoding="utf-8-sig") if text.is_file() else None)
+        except (OSError, UnicodeError) as error:
+            yield Skipped(id, f"unreadable caption: {error}")
+
+
+def finder(root: Path) -> Callable[[str], Path | None]:
+    """A function that finds a file in a folder by the name that a table gives it; None if it is not there.
+
+    Where there is no file of exactly that name, one that differs in case alone (a.JPG for a.jpg), in how Unicode writes its
+    accents, or in the folders' separator is taken: tables made on Windows or macOS do not tell these apart.
+    """
+
+    def plain(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    @functools.cache
+    def entries(folder: Path) -> dict[str, str]:
+        return {plain(name): name for name in sorted(os.listdir(folder), reverse=True)} if os.path.isdir(folder) else {}
+
+    def find(name: str) -> Path | None:
+        path = root / name.replace("\\", "/")
+        if not name or os.path.isfile(root / name):
+            return root / name if name else None
+        match = path.parent / entries(path.parent).get(plain(path.name), "")
+        return match if os.path.isfile(match) else None
+
+    return find
