@@ -48,7 +48,7 @@ class Attribution:
 
     def __repr__(self) -> str:
         (count, height, width), tokens = self.image.shape, self.text.shape[1]
-        sizes = f"{count} pairs, {height} × {width} patches, {tokens} tokens"
+        sizes = f"{count} pair{'s' * (count > 1)}, {height} × {width} patches, {tokens} tokens"
         return f"{type(self).__name__}({self.method!r}, {sizes}, {self.image.dtype}, {self.image.device})"
 
     def heatmap(self, size: int | tuple[int, int] = 224, normalize: str | None = "minmax") -> torch.Tensor:

@@ -67,7 +67,7 @@ class Inputs:
 
     def __repr__(self) -> str:
         (count, _, height, width), pixels = self.pixel_values.shape, self.pixel_values
-        sizes = f"{count} pairs, {height} × {width} pixels, {self.input_ids.shape[1]} tokens"
+        sizes = f"{count} pair{'s' * (count > 1)}, {height} × {width} pixels, {self.input_ids.shape[1]} tokens"
         return f"Inputs({sizes}, {pixels.dtype}, {pixels.device})"
 
     def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> Inputs:
