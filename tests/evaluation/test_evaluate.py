@@ -21,7 +21,7 @@ from nibkit.evaluation.runner import fingerprint
 from nibkit.evaluation.store import read_results
 from nibkit.methods import controls
 from nibkit.metrics.confidence import confidence
-from nibkit.metrics.costs import COSTS
+from nibkit.metrics.names import COSTS
 from nibkit.metrics.localisation import localisation, named_masks
 
 
