@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as nnf
 from transformers import CLIPConfig, CLIPModel
 
-from nibkit.methods.cut import Side, default_batch_size
+from nibkit.methods.batches import default_batch_size
+from nibkit.methods.cut import CutEncoder
 from nibkit.methods.nib import integrate
 from nibkit.model.clip import Clip
 from nibkit.model.inputs import Inputs
@@ -111,5 +112,6 @@ def without_padding(inputs: Inputs) -> Inputs:
 
 def nibkit(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_steps: int, side: str) -> torch.Tensor:
     """NIB for one modality alone, as ``nib`` does it for both."""
+    tower = clip.image if side == "image" else clip.text
     with untouched(clip.model), torch.no_grad():
-        return integrate(Side(clip.image if side == "image" else clip.text, inputs, layer), target, "riemann", num_steps, 0.0)[0]
+        return integrate(CutEncoder(tower, inputs, layer), target, "riemann", num_steps, 0.0).values

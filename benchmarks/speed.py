@@ -28,7 +28,7 @@ from tqdm import tqdm
 from benchmarks.accuracy import fewer_bits, gaps
 from benchmarks.implementations import GEOMETRIES, Way, build, captum, nibkit, plain_loop, random_pairs
 from benchmarks.tables import figure
-from nibkit.methods.cut import default_batch_size
+from nibkit.methods.batches import default_batch_size
 from nibkit.methods.nib import nib
 from nibkit.methods.registry import METHODS
 from nibkit.metrics.costs import CountFlops, count_passes, timed, with_peak_memory

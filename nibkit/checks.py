@@ -22,11 +22,13 @@ def is_whole(value: object) -> TypeGuard[SupportsIndex]:
 
 
 @overload
-def check_whole(name: str, value: object, least: int = ..., most: int | None = ...) -> int: ...
+def check_whole(name: str, value: object, least: int = ..., most: int | None = ..., *, purpose: str = ...) -> int: ...
 @overload
 def check_whole(name: str, value: object, least: int = ..., most: int | None = ..., *, optional: bool) -> int | None: ...
-def check_whole(name: str, value: object, least: int = 1, most: int | None = None, *, optional: bool = False) -> int | None:
-    """``value`` as an int, within ``least`` … ``most``; optional: None is fine, too.
+def check_whole(
+    name: str, value: object, least: int = 1, most: int | None = None, *, optional: bool = False, purpose: str = ""
+) -> int | None:
+    """``value`` as an int, within ``least`` … ``most``; optional: None is fine, too. purpose: what for, in the message.
 
     Raises ValueError, which names it: no whole number, or one out of range.
     """
@@ -34,7 +36,7 @@ def check_whole(name: str, value: object, least: int = 1, most: int | None = Non
         return None
     if not is_whole(value) or not least <= operator.index(value) <= (math.inf if most is None else most):
         span = f", {least} or more" if most is None else f" within {least} … {most}"
-        raise ValueError(f"{name} must be a whole number{span}{', or None' if optional else ''}; got {value!r}")
+        raise ValueError(f"{name} must be a whole number{span}{purpose}{', or None' if optional else ''}; got {value!r}")
     return operator.index(value)
 
 
@@ -51,23 +53,26 @@ def check_number(
 
     Raises ValueError, which names it: no number (Booleans are none), or one out of range.
     """
-    real = isinstance(value, (numbers.Real, np.number)) and not isinstance(value, (bool, np.bool_))
+    real = hasattr(value, "__float__") and not isinstance(value, (bool, np.bool_)) and np.ndim(value) == 0  # type: ignore[arg-type]
     number = float(value) if real else math.nan  # type: ignore[arg-type]
     low, high = least if above is None else above, most if below is None else below
     inside = (low is None or (number > low if above is not None else number >= low)) and (
         high is None or (number < high if below is not None else number <= high)
     )
     if not (math.isfinite(number) and inside):
-        raise ValueError(f"{name} must be a finite number{_span(least, most, above, below)}; got {value!r}")
+        raise ValueError(f"{name} must be a number{_span(least, most, above, below)}; got {value!r}")
     return number
 
 
 def _span(least: float | None, most: float | None, above: float | None, below: float | None) -> str:
-    low = f"above {above:g}" if above is not None else "" if least is None else f"{least:g} or more"
-    high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most:g}"
-    if least is not None and most is not None:
-        return f" within {least:g} … {most:g}"
-    return " " + " and ".join(filter(None, (low, high))) if low or high else ""
+    """Such as ", 0 or more", " above 0", " within 0 … 1", " within 0 … 1, 1 left out"."""
+    low, high = least if above is None else above, most if below is None else below
+    if low is not None and high is not None:
+        left_out = [f"{end:g}" for end in (above, below) if end is not None]
+        return f" within {low:g} … {high:g}" + (f", {' and '.join(left_out)} left out" if left_out else "")
+    if low is not None:
+        return f" above {low:g}" if above is not None else f", {low:g} or more"
+    return "" if high is None else f" below {high:g}" if below is not None else f", {high:g} or less"
 
 
 def check_batch_size(value: object) -> int | None:

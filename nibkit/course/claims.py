@@ -9,6 +9,7 @@ import csv
 import functools
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def read_ledger() -> dict[str, dict[str, str]]:
         return {row["id"]: row for row in csv.DictReader(file)}
 
 
-def claim(id: str, lhs, rhs, op: str = "==", tol: float | None = None) -> None:
+def claim(id: str, lhs: Any, rhs: Any, op: str = "==", tol: float | None = None) -> None:
     """Assert ``lhs op rhs`` within ``tol`` and print one line that is the same on every machine.
 
     Args:
@@ -105,7 +106,7 @@ def write_between(marks: tuple[str, str], text: str, readme: Path | None = None)
     return readme
 
 
-def _numbers(value) -> np.ndarray:
+def _numbers(value: Any) -> np.ndarray:
     if hasattr(value, "detach"):  # a tensor, wherever it lies
         value = value.detach().cpu().double().numpy()
     return np.asarray(value, dtype=np.float64)

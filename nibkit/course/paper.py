@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
+from ..checks import check_whole
 from ..resources import data_dir
 
 TYPES = {"table": "int64", "num_steps": "Int64", "layer": "Int64", "beta": "float64", "value": "float64"}
@@ -27,11 +27,12 @@ def table(number: int) -> pd.DataFrame:
 
     Raises ValueError if there is no such table, FileNotFoundError where the repository's data folder is not there.
     """
-    if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or not 1 <= number <= 8:
-        raise ValueError(f"the paper has tables 1 … 8; got {number!r}")
+    number = check_whole("number", number, 1, 8, purpose=", as the paper's tables are")
     file = data_dir() / "paper" / f"table_{number}.csv"
     if not file.is_file():
         raise FileNotFoundError(f"there is no {file}: the clone's data folder is not whole")
     rows = pd.read_csv(file, dtype=str, keep_default_na=False)
-    numeric = {name: kind for name, kind in TYPES.items() if name in rows}
-    return rows.assign(**{name: pd.to_numeric(rows[name]).astype(kind) for name, kind in numeric.items()})
+    for name, kind in TYPES.items():
+        if name in rows:
+            rows[name] = pd.to_numeric(rows[name]).astype(kind)  # type: ignore[call-overload]
+    return rows

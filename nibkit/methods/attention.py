@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch.nn import functional as nnf
 
+from ..checks import check_batch_size, check_choice
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from ..model.repeatable import untouched
-from ..model.towers import at
+from ..model.towers import ImageTower, at
 from .attribution import Attribution
-from .common import attribution, check_blocks, check_options, cosine, enter, pick, raw, slope
-from .cut import Side
-from .nib import both
+from .cut import CutEncoder, crop, gradient_of
+from .frame import VARIANTS, Importance, Layers, check_layers, explain_both
 
 Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -36,7 +36,7 @@ Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def chefer(
     clip: Clip,
     inputs: Inputs,
-    start_layer: int | tuple[int | None, int | None] | None = None,
+    start_layer: Layers = None,
     batch_size: int | None = None,
     variant: str = "paper",
 ) -> Attribution:
@@ -55,16 +55,13 @@ def chefer(
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
     """
-    check_options(variant, batch_size)
+    check_choice("variant", variant, VARIANTS)
     if variant == "paper":
         if start_layer is not None:
             raise ValueError(f'start_layer is an option of variant="original"; got {start_layer!r} with variant="paper"')
-        return read_attention(clip, clip.check(inputs), "chefer", positive, None, batch_size, {"variant": variant})
-    wanted = tuple(0 if block is None else block for block in both(start_layer))
-    first = check_blocks(clip, wanted, "Chefer's rollout, the block at which it starts", "start_layer")
-    return read_attention(
-        clip, clip.check(inputs), "chefer", positive, first, batch_size, {"start_layer": first, "variant": variant}
-    )
+        return read_attention(clip, inputs, "chefer", positive, None, batch_size, {"variant": variant})
+    first = check_layers(clip, start_layer, "start_layer", "Chefer's rollout, the block at which it starts", default=0)
+    return read_attention(clip, inputs, "chefer", positive, first, batch_size, {"start_layer": first, "variant": variant})
 
 
 def saliency(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant: str = "paper") -> Attribution:
@@ -81,13 +78,10 @@ def saliency(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant:
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
     """
-    check_options(variant, batch_size)
+    check_choice("variant", variant, VARIANTS)
     if variant == "paper":
-        return read_attention(
-            clip, clip.check(inputs), "saliency", lambda a, g: g.abs().mean(1), None, batch_size, {"variant": variant}
-        )
-    how = lambda x, g: g.abs().amax(1), lambda x, g: g.abs().sum(-1)  # noqa: E731
-    return read_gradient(clip, clip.check(inputs), "saliency", how, batch_size)
+        return read_attention(clip, inputs, "saliency", magnitude, None, batch_size, {"variant": variant})
+    return read_gradient(clip, inputs, "saliency", lambda x, g: g.abs().amax(1), lambda x, g: g.abs().sum(-1), batch_size)
 
 
 def fastig(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant: str = "paper") -> Attribution:
@@ -104,13 +98,10 @@ def fastig(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant: s
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
     """
-    check_options(variant, batch_size)
+    check_choice("variant", variant, VARIANTS)
     if variant == "paper":
-        return read_attention(
-            clip, clip.check(inputs), "fastig", lambda a, g: (g * a).mean(1), None, batch_size, {"variant": variant}
-        )
-    how = lambda x, g: (x * g).sum(1), lambda x, g: (x * g).sum(-1)  # noqa: E731
-    return read_gradient(clip, clip.check(inputs), "fastig", how, batch_size)
+        return read_attention(clip, inputs, "fastig", product, None, batch_size, {"variant": variant})
+    return read_gradient(clip, inputs, "fastig", lambda x, g: (x * g).sum(1), lambda x, g: (x * g).sum(-1), batch_size)
 
 
 # --- attention weights --------------------------------------------------------------------------------------------------------
@@ -121,7 +112,17 @@ def positive(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
     return (g * a).relu().mean(1)
 
 
-def attend(block: nn.Module, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def product(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """FastIG's mean_heads(∇A ∘ A)."""
+    return (g * a).mean(1)
+
+
+def magnitude(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Saliency's mean_heads(|∇A|)."""
+    return g.abs().mean(1)
+
+
+def attend(block: Any, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """A CLIP block, its attention written out: (output [R, S, C], attention weights A [R, heads, S, S]).
 
     Row i of A says where position i looks; rows sum to 1. Where gradients are on, A has one even if z has not.
@@ -141,18 +142,21 @@ def attend(block: nn.Module, z: torch.Tensor, mask: torch.Tensor | None) -> tupl
     return z + block.mlp(block.layer_norm2(z)), weights
 
 
-def attention_gradients(side: Side, target: torch.Tensor, rows: np.ndarray, longest: int) -> list[tuple]:
+def attention_gradients(
+    encoder: CutEncoder, target: torch.Tensor, pairs: np.ndarray, longest: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """(A, ∂F/∂A), each [R, heads, S, S], of every block from the cut on, for these pairs."""
-    tower, z = side.tower, side.latents[rows, :longest]
-    mask = tower.mask(longest, None if side.attention is None else side.attention[rows])
+    tower, z = encoder.tower, encoder.latents[pairs, :longest]
+    mask = tower.mask(longest, None if encoder.attention_mask is None else encoder.attention_mask[pairs])
     weights = []
     with torch.enable_grad():
-        for block in tower.blocks[side.layer :]:
+        for block in tower.blocks[encoder.layer :]:
             z, a = attend(block, z, mask)
             weights.append(a)
-        features = tower.projection(tower.norm(at(z, side.pooled[rows])))
-        f = nn.functional.cosine_similarity(features.to(target), target[rows], dim=-1)
-    return [(a.detach(), g) for a, g in zip(weights, torch.autograd.grad(f, weights, torch.ones_like(f)))]
+        features = tower.projection(tower.norm(at(z, encoder.pooled[pairs])))
+        score = nnf.cosine_similarity(features.to(target), target[pairs], dim=-1)
+    gradients = torch.autograd.grad(score, weights, torch.ones_like(score))
+    return [(a.detach(), gradient) for a, gradient in zip(weights, gradients)]
 
 
 def check_attention(clip: Clip, method: str, first: tuple[int, int]) -> None:
@@ -166,49 +170,56 @@ def check_attention(clip: Clip, method: str, first: tuple[int, int]) -> None:
         "layer_norm2",
         "mlp",
     )
-    for side, tower, start in zip(("image", "text"), (clip.image, clip.text), first):
-        for number, block in enumerate(tower.blocks[start:], start):
+    for encoder, tower, start in zip(("image", "text"), (clip.image, clip.text), first):
+        for number, block in enumerate(list(tower.blocks)[start:], start):
             if lost := [part for part in parts if not callable(functools.reduce(_part, part.split("."), block))]:
                 raise ValueError(
-                    f"{method} reads the attention weights, but clip's {side} block {number} ({type(block).__name__}) hides "
+                    f"{method} reads the attention weights, but clip's {encoder} block {number} ({type(block).__name__}) hides "
                     f"them: it has no {lost[0]}. Give a model with CLIP's own blocks (nk.load_clip), or take a method that "
                     'looks at no attention: nib, m2ib, rise, gradcam, mfaba, or saliency and fastig with variant="original"'
                 )
 
 
-def _part(module, name: str):
+def _part(module: Any, name: str) -> Any:
     return getattr(module, name, None)
 
 
 def read_attention(
-    clip: Clip, inputs: Inputs, method: str, combine: Combine, first: tuple | None, batch_size: int | None, options: dict
+    clip: Clip,
+    inputs: Inputs,
+    method: str,
+    combine: Combine,
+    first: tuple[int, int] | None,
+    batch_size: int | None,
+    options: dict[str, Any],
 ) -> Attribution:
     """The row that is read of combine(A, ∇A), rolled out from block ``first`` (image, text) on; None: the last block alone."""
-    towers = clip.image, clip.text
-    first = first or tuple(tower.depth - 1 for tower in towers)
-    check_attention(clip, method, first)
-    with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        sides = image, text = [Side(tower, inputs, block, batch_size) for tower, block in zip(towers, first)]
-        scale = clip.model.logit_scale.exp()
-        values = roll_out(image, text.features, combine, scale), roll_out(text, image.features, combine, scale)
-        return attribution(clip, inputs, sides, *values, method, options)
+    layers = first or (clip.image.depth - 1, clip.text.depth - 1)
+    batch_size = check_batch_size(batch_size)
+    check_attention(clip, method, layers)
+    scale = clip.model.logit_scale.detach().exp()
+
+    def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+        return Importance(roll_out(encoder, target, combine, scale))
+
+    return explain_both(clip, inputs, layers, explain, method, options, batch_size)
 
 
-def roll_out(side: Side, target: torch.Tensor, combine: Combine, scale: torch.Tensor) -> torch.Tensor:
+def roll_out(encoder: CutEncoder, target: torch.Tensor, combine: Combine, scale: torch.Tensor) -> torch.Tensor:
     """The row that is read of (Π (1 + s·C) − 1) / s, C = combine(A, ∇A) of each block, the last leftmost; [B, S].
 
     Only that row is carried along, r ← r + C[read] + s · r C: R itself is never made. For one block it is C[read].
     """
-    values = target.new_zeros(side.latents.shape[:2])
+    values = target.new_zeros(encoder.latents.shape[:2])
 
-    def work(rows: np.ndarray, longest: int) -> None:
-        row = target.new_zeros(len(rows), longest)
-        for a, g in reversed(attention_gradients(side, target, rows, longest)):
-            c = combine(a, g).to(target)
-            row = row + at(c, side.pooled[rows]) + scale * (row[:, None] @ c)[:, 0]
-        values[rows, :longest] = row
+    def work(pairs: np.ndarray, longest: int) -> None:
+        row = target.new_zeros(len(pairs), longest)
+        for a, gradient in reversed(attention_gradients(encoder, target, pairs, longest)):
+            c = combine(a, gradient).to(target)
+            row = row + at(c, encoder.pooled[pairs]) + scale * (row[:, None] @ c)[:, 0]
+        values[pairs, :longest] = row
 
-    side.in_batches(np.arange(len(target)), work)
+    encoder.in_batches(np.arange(len(target)), work)
     return values
 
 
@@ -216,25 +227,21 @@ def roll_out(side: Side, target: torch.Tensor, combine: Combine, scale: torch.Te
 
 
 def read_gradient(
-    clip: Clip, inputs: Inputs, method: str, reduce: tuple[Combine, Combine], batch_size: int | None
+    clip: Clip, inputs: Inputs, method: str, of_pixels: Combine, of_tokens: Combine, batch_size: int | None
 ) -> Attribution:
-    """The originals for images: reduce(x, ∂F/∂x) at pixels [R, 3, H, W] → [R, H, W] and at token rows [R, S, C] → [R, S]."""
-    with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        sides = image, text = [Side(tower, inputs, 0, batch_size) for tower in (clip.image, clip.text)]
-        pixels = torch.zeros_like(inputs.pixel_values[:, 0])
-        tokens = torch.zeros_like(text.latents[..., 0])
-        for side, target, how, values in zip(sides, (text.features, image.features), reduce, (pixels, tokens)):
-            fill(side, target, inputs, how, values)
-        return attribution(clip, inputs, sides, pixels, tokens, method, {"variant": "original"})
+    """The originals for images: of_pixels(x, ∂F/∂x) of pixels [R, 3, H, W] → [R, H, W], of_tokens of token rows → [R, S]."""
 
+    def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+        picture, raw = isinstance(encoder.tower, ImageTower), encoder.tower.raw(encoder.inputs)
+        values = torch.zeros_like(raw[:, 0] if picture else encoder.latents[..., 0])
 
-def fill(side: Side, target: torch.Tensor, inputs: Inputs, reduce: Combine, values: torch.Tensor) -> None:
-    """Put reduce(x, ∂F/∂x) of each pair into ``values``."""
-    entered = raw(side.tower, inputs)
+        def work(pairs: np.ndarray, longest: int) -> None:
+            x = crop(raw[pairs], longest)
+            gradient = gradient_of(lambda x: encoder.score(encoder.tower.enter(x), target, pairs), x)
+            reduced = (of_pixels if picture else of_tokens)(x, gradient)
+            values[pairs, : reduced.shape[1]] = reduced
 
-    def work(rows: np.ndarray, longest: int) -> None:
-        x = pick(entered, rows, longest)
-        found = reduce(x, slope(x, lambda x: cosine(side, enter(side.tower, x), target, rows)))
-        values[rows, : found.shape[1]] = found
+        encoder.in_batches(np.arange(len(target)), work)
+        return Importance(values)
 
-    side.in_batches(np.arange(len(target)), work)
+    return explain_both(clip, inputs, (0, 0), explain, method, {"variant": "original"}, check_batch_size(batch_size))

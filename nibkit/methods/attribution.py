@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch.nn import functional as nnf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
     """Signed importances of patches and tokens, for B pairs.
 
@@ -43,6 +45,11 @@ class Attribution:
 
     def __len__(self) -> int:
         return len(self.text)
+
+    def __repr__(self) -> str:
+        (count, height, width), tokens = self.image.shape, self.text.shape[1]
+        sizes = f"{count} pairs, {height} × {width} patches, {tokens} tokens"
+        return f"{type(self).__name__}({self.method!r}, {sizes}, {self.image.dtype}, {self.image.device})"
 
     def heatmap(self, size: int | tuple[int, int] = 224, normalize: str | None = "minmax") -> torch.Tensor:
         """The patch values (the pixels, where the method explains pixels) brought to the picture's size: float [B, size, size],
@@ -78,30 +85,44 @@ class Attribution:
         """(word, importance) in the caption's order: tokens of one word are joined and added, start and end tokens left out."""
         tokens, values = self.tokens[pair], self.text[pair].tolist()
         numbers = self.words[pair] if self.words is not None else range(len(tokens))
-        found: dict[int, tuple[str, float]] = {}
+        joined: dict[int, tuple[str, float]] = {}
         for token, number, value in zip(tokens, numbers, values):
             if number is not None:
-                text, total = found.get(number, ("", 0.0))
-                found[number] = (text + token, total + value)
-        return list(found.values())
+                text, total = joined.get(number, ("", 0.0))
+                joined[number] = (text + token, total + value)
+        return list(joined.values())
 
-    def __getitem__(self, rows: int | slice) -> Attribution:
+    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray) -> Self:
         """The chosen pairs, as a batch (also for a single number)."""
         index = np.arange(len(self))[rows].reshape(-1)
-        kept = {}
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                kept[name] = value[torch.from_numpy(index).to(value.device)]
-            elif isinstance(value, tuple):
-                kept[name] = tuple(value[i] for i in index)
-        return replace(self, **kept)
+        pick = torch.from_numpy(index)
+        strings = {
+            name: part and tuple(part[i] for i in index) for name, part in (("tokens", self.tokens), ("words", self.words))
+        }
+        return self._changed(lambda tensor: tensor[pick.to(tensor.device)], **strings)
 
-    def cpu(self) -> Attribution:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """On ``device``, numbers as ``dtype``; None: as they are."""
+        return self._changed(lambda tensor: tensor.to(device=device, dtype=dtype))
+
+    def cpu(self) -> Self:
         """The same, on the CPU."""
-        return replace(self, **{name: value.cpu() for name, value in vars(self).items() if isinstance(value, torch.Tensor)})
+        return self.to("cpu")
+
+    def numpy(self) -> dict[str, np.ndarray]:
+        """The tensors that are there by name, as arrays: ``image`` [B, gh, gw], ``text`` [B, T], ``similarity`` [B], …
+
+        What has fewer bits than float32, which numpy lacks in part, becomes float32.
+        """
+        tensors = {name: value for name, value in vars(self.cpu()).items() if isinstance(value, torch.Tensor)}
+        return {name: value.to(torch.promote_types(value.dtype, torch.float32)).numpy() for name, value in tensors.items()}
+
+    def _changed(self, change: Callable[[torch.Tensor], torch.Tensor], **more: Any) -> Self:
+        tensors: dict[str, Any] = {name: change(v) for name, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        return replace(self, **tensors, **more)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scaled(Attribution):
     """Maps that are weights in 0 … 1 already: every metric uses them as they are, without min–max.
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as nnf
 
-from ..checks import check_masks
+from ..checks import check_masks, check_number, check_seed
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
 from .attribution import Attribution, Scaled
@@ -32,8 +32,7 @@ def random_map(clip: Clip, inputs: Inputs, seed: int = 0) -> Attribution:
 
     The numbers depend on the seed and on the pair itself, not on where it stands in which batch: a pair has one random map.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a whole number, 0 or more; got {seed!r}")
+    seed = check_seed(seed)
     inputs = clip.check(inputs)
     grid, real = clip.image.grid, inputs.attention_mask.cpu().numpy() != 0
     image, text = np.zeros((len(inputs), grid, grid)), np.zeros(real.shape)
@@ -52,8 +51,7 @@ def centre_map(clip: Clip, inputs: Inputs, width: float = 0.25) -> Attribution:
 
     width: the bell's standard deviation, as a share of the picture's side and of the caption's words.
     """
-    if not width > 0:
-        raise ValueError(f"width must be above 0; got {width!r}")
+    width = check_number("width", width, above=0)
     inputs = clip.check(inputs)
     middle = (torch.arange(clip.image.grid, device=clip.device) + 0.5) / clip.image.grid - 0.5
     bell = torch.exp(-0.5 * (middle / width) ** 2)
@@ -64,7 +62,9 @@ def centre_map(clip: Clip, inputs: Inputs, width: float = 0.25) -> Attribution:
     return _attribution(Attribution, clip, inputs, image, text, "centre", width=width)
 
 
-def oracle_map(clip: Clip, inputs: Inputs, masks, words=None) -> Attribution:
+def oracle_map(
+    clip: Clip, inputs: Inputs, masks: np.ndarray | torch.Tensor, words: np.ndarray | torch.Tensor | None = None
+) -> Attribution:
     """The truth as a map (``Scaled``): 1 on the named object's pixels and on the words that are true of the picture, 0 elsewhere.
 
     Args:
@@ -74,8 +74,8 @@ def oracle_map(clip: Clip, inputs: Inputs, masks, words=None) -> Attribution:
     Raises ValueError or TypeError on masks or words of another shape or type, and on an empty mask.
     """
     inputs = clip.check(inputs)
-    pixels = torch.from_numpy(check_masks(masks, len(inputs), tuple(inputs.pixel_values.shape[-2:]))).to(clip.device)
-    pixels = pixels.to(inputs.pixel_values.dtype)
+    height, width = inputs.pixel_values.shape[-2:]
+    pixels = torch.from_numpy(check_masks(masks, len(inputs), (height, width))).to(clip.device, inputs.pixel_values.dtype)
     image = nnf.adaptive_avg_pool2d(pixels, clip.image.grid)
     if words is None:
         _, words = find_words(clip, inputs)
@@ -85,14 +85,27 @@ def oracle_map(clip: Clip, inputs: Inputs, masks, words=None) -> Attribution:
     return _attribution(Scaled, clip, inputs, image, words, "oracle", pixels)
 
 
-def controls(clip: Clip, inputs: Inputs, seed: int = 0, masks=None, words=None) -> dict[str, Attribution]:
+def controls(
+    clip: Clip,
+    inputs: Inputs,
+    seed: int = 0,
+    masks: np.ndarray | torch.Tensor | None = None,
+    words: np.ndarray | torch.Tensor | None = None,
+) -> dict[str, Attribution]:
     """The controls by name: "ones", "random", "centre" and, where the truth is known, "oracle"."""
-    found = {"ones": ones_map(clip, inputs), "random": random_map(clip, inputs, seed), "centre": centre_map(clip, inputs)}
-    return found if masks is None else found | {"oracle": oracle_map(clip, inputs, masks, words)}
+    maps = {"ones": ones_map(clip, inputs), "random": random_map(clip, inputs, seed), "centre": centre_map(clip, inputs)}
+    return maps if masks is None else maps | {"oracle": oracle_map(clip, inputs, masks, words)}
 
 
 def _attribution(
-    kind: type[Attribution], clip: Clip, inputs: Inputs, image, text, method: str, pixels=None, **options
+    kind: type[Attribution],
+    clip: Clip,
+    inputs: Inputs,
+    image: torch.Tensor,
+    text: torch.Tensor,
+    method: str,
+    pixels: torch.Tensor | None = None,
+    **options: float,
 ) -> Attribution:
     return kind(
         image=image.to(inputs.pixel_values),

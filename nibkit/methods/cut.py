@@ -1,4 +1,8 @@
-"""One encoder of a batch of pairs, cut at a layer and narrowed in batches: the machinery under ``nib`` and the baselines."""
+"""One encoder of a batch of pairs, cut at a layer: its latents z, F at states put in their place, and Eq. 10's integrand.
+
+F is the cosine of the encoder's features with the other encoder's, ``target``. Rows stand for pairs: a row is one state (z, λz,
+or whatever a method makes of z) that goes through the tail. Rows are sorted by length: no padding is computed for nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,98 +15,104 @@ from tqdm.auto import tqdm
 
 from ..model.inputs import Inputs
 from ..model.towers import Tower
+from .batches import default_batch_size, in_batches
 
-BUSY = 2**24  # numbers in the states of a GPU's batch: reading them takes many times as long as starting an operation
 
+class CutEncoder:
+    """One encoder f = tail ∘ head on B pairs, cut at the input of block ``layer`` (§3.1 of the paper).
 
-class Side:
-    """One encoder, cut: the latents z = head(x) of all pairs, their features tail(z), and a way to narrow them."""
+    inputs: the pairs. latents: z = head(x), [B, S, C]. features: tail(z), [B, D], in float32 or wider whatever the weights.
+    pooled: the position that is read, [B]. length: of each pair, how many positions can reach that one, [B].
+    """
 
     def __init__(self, tower: Tower, inputs: Inputs, layer: int, batch_size: int | None = None, bar: tqdm | None = None):
-        self.tower, self.layer, self.batch_size, self.bar = tower, layer, batch_size or default_batch_size(tower), bar
-        self.length = tower.span(inputs)  # of each pair, the positions that can reach the one that is read
-        self.positions = tower.positions  # the most that the tower can take
-        self.pooled, self.attention = tower.pooled(inputs), None
+        self.tower, self.inputs, self.layer, self.bar = tower, inputs, layer, bar
+        self.batch_size = batch_size or default_batch_size(tower)
+        self.length, self.pooled = tower.span(inputs), tower.pooled(inputs)
         positions = torch.arange(inputs.input_ids.shape[1], device=self.pooled.device)
-        if (inputs.attention_mask[positions <= self.pooled[:, None]] == 0).any():
-            self.attention = inputs.attention_mask  # padding on the right is inert; only holes before it need a mask
+        holes = (inputs.attention_mask[positions <= self.pooled[:, None]] == 0).any()
+        self.attention_mask = inputs.attention_mask if holes else None  # padding on the right is inert
         weight = tower.projection.weight
+        wide = torch.promote_types(weight.dtype, torch.float32)  # cosines and sums keep float32's digits
         self.latents = weight.new_zeros(len(inputs), int(self.length.max()), weight.shape[1])
-        wide = torch.promote_types(weight.dtype, torch.float32)  # cosines and sums keep float32's digits, whatever the weights
         self.features = weight.new_zeros(len(inputs), weight.shape[0], dtype=wide)
 
-        def open_up(rows: np.ndarray, longest: int) -> None:
+        def encode(rows: np.ndarray, longest: int) -> None:
             z = tower.head(tower.crop(inputs[rows], longest), layer).to(weight.dtype)
             self.latents[rows, :longest] = z
             self.features[rows] = self.tail(z, rows).to(wide)
 
-        self.in_batches(np.arange(len(inputs)), open_up)
+        self.in_batches(np.arange(len(inputs)), encode)
 
     def in_batches(self, pairs: np.ndarray, work: Callable[[np.ndarray, int], None]) -> None:
-        """``work(rows, longest)`` for all rows, each a row of ``pairs``, ``batch_size`` at a time and at most.
-
-        Rows are sorted by their pair's length, so that no padding is computed for nothing. See ``in_halves`` for a full memory.
-        """
+        """``work(rows, longest)`` on all rows, ``batch_size`` at most at a time; pairs: the pair of each row, [R]."""
         order = np.argsort(self.length[pairs], kind="stable")
-        self.batch_size = in_halves(order, self.batch_size, lambda rows: work(rows, int(self.length[pairs[rows]].max())))
+        self.batch_size = in_batches(order, self.batch_size, lambda rows: work(rows, int(self.length[pairs[rows]].max())))
 
-    def tail(self, z: torch.Tensor, pairs) -> torch.Tensor:
-        """Features of states z [R, S, C] that stand for these pairs."""
-        attention = None if self.attention is None else self.attention[pairs]
-        return self.tower.finish(z, self.layer, self.pooled[pairs], self.tower.mask(z.shape[1], attention))
+    def tail(self, z: torch.Tensor, pairs: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Features [R, D] of states z [R, S, C] at the cut that stand for these pairs [R]."""
+        mask = None if self.attention_mask is None else self.attention_mask[pairs]
+        return self.tower.finish(z, self.layer, self.pooled[pairs], self.tower.mask(z.shape[1], mask))
 
-    def narrow(
-        self, pairs: np.ndarray, lam: np.ndarray, target: torch.Tensor, gradient: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """F(λz), [R], for R rows of a pair and a λ; if asked for, also the token sums of z · ∇F(λz), [R, S]."""
+    def score(self, z: torch.Tensor, target: torch.Tensor, pairs: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """F(z), [R]: the cosine of states z [R, S, C] that stand for these pairs with their ``target`` [B, D]."""
+        return nnf.cosine_similarity(self.tail(z, pairs).to(target), target[pairs], dim=-1)
+
+    # --- along the ray λz: any pair at any λ, or all pairs at the same ones -----------------------------------------------------
+
+    def scores_at(self, pairs: np.ndarray, lam: np.ndarray, target: torch.Tensor) -> torch.Tensor:
+        """F(λz), [R], of R rows, each a pair and its λ."""
         scores = target.new_zeros(len(pairs))
-        slopes = target.new_zeros(len(pairs), self.latents.shape[1]) if gradient else None
 
         def evaluate(rows: np.ndarray, longest: int) -> None:
-            which = torch.as_tensor(pairs[rows], device=target.device)
-            z = self.latents[which, :longest]
-            narrowed = (z * torch.as_tensor(lam[rows]).to(z)[:, None, None]).requires_grad_(gradient)
-            with torch.set_grad_enabled(gradient):
-                f = nnf.cosine_similarity(self.tail(narrowed, which).to(target), target[which], dim=-1)
-            scores[rows] = f.detach()
-            if gradient:
-                (slope,) = torch.autograd.grad(f, narrowed, torch.ones_like(f))
-                slopes[rows, :longest] = (z.to(slopes) * slope).sum(-1)
-                if self.bar is not None:
-                    self.bar.update(len(rows))
+            z, which = self._rows(pairs[rows], longest)
+            scores[rows] = self.score(_column(lam[rows], z) * z, target, which)
 
         self.in_batches(pairs, evaluate)
-        return scores, slopes
+        return scores
+
+    def slopes_at(self, pairs: np.ndarray, lam: np.ndarray, target: torch.Tensor) -> torch.Tensor:
+        """Eq. 10's integrand Σ_c z_c ∂F/∂z_c (λz), summed over the channels c of each token, [R, S], of R rows."""
+        slopes = target.new_zeros(len(pairs), self.latents.shape[1])
+
+        def evaluate(rows: np.ndarray, longest: int) -> None:
+            z, which = self._rows(pairs[rows], longest)
+            gradient = gradient_of(lambda state: self.score(state, target, which), _column(lam[rows], z) * z)
+            slopes[rows, :longest] = (z.to(slopes) * gradient).sum(-1)
+            if self.bar is not None:
+                self.bar.update(len(rows))
+
+        self.in_batches(pairs, evaluate)
+        return slopes
+
+    def scores(self, lam: np.ndarray | list[float], target: torch.Tensor) -> torch.Tensor:
+        """F(λ_k z), [B, K], of all pairs at the same K values of λ."""
+        return self.scores_at(*self._grid(lam), target).unflatten(0, (-1, len(lam)))
+
+    def slopes(self, lam: np.ndarray | list[float], target: torch.Tensor) -> torch.Tensor:
+        """Eq. 10's integrand z · ∇F(λ_k z), token by token, [B, K, S], of all pairs at the same K values of λ."""
+        return self.slopes_at(*self._grid(lam), target).unflatten(0, (-1, len(lam)))
+
+    def _grid(self, lam: np.ndarray | list[float]) -> tuple[np.ndarray, np.ndarray]:
+        return np.repeat(np.arange(len(self.latents)), len(lam)), np.tile(np.asarray(lam, dtype=float), len(self.latents))
+
+    def _rows(self, pairs: np.ndarray, longest: int) -> tuple[torch.Tensor, torch.Tensor]:
+        which = torch.as_tensor(pairs, device=self.latents.device)
+        return self.latents[which, :longest], which
 
 
-def in_halves(rows: np.ndarray, size: int, work: Callable[[np.ndarray], None]) -> int:
-    """``work`` on all rows in their order, ``size`` at a time; where a GPU's memory does not do, from there on half as many.
-
-    Returns the size that did.
-    """
-    while len(rows):
-        part = rows[:size]
-        try:
-            work(part)
-        except torch.OutOfMemoryError:
-            if len(part) == 1:
-                raise
-            size = (len(part) + 1) // 2
-            continue
-        rows = rows[len(part) :]
-    return size
+def gradient_of(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """∂F/∂x of a score F [R] of x [R, …], each row's own; no gradient of a weight is computed."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        values = score(x)
+    return torch.autograd.grad(values, x, torch.ones_like(values))[0]
 
 
-def default_batch_size(tower: Tower) -> int:
-    """How many pair-steps go through a tower at once if nobody says.
+def crop(raw: torch.Tensor, longest: int) -> torch.Tensor:
+    """Token rows [R, T, C] no longer than need be; pictures [R, 3, H, W] whole."""
+    return raw if raw.ndim == 4 else raw[:, :longest]
 
-    On a CPU no more than its caches like. On a GPU as many as keep it busy (``BUSY``), if half of its free memory holds them:
-    a token leaves about 24 vectors in each block for the gradient.
-    """
-    weight = tower.projection.weight
-    row = tower.positions * weight.shape[1]  # numbers in a state
-    if weight.device.type != "cuda":
-        return max(16, 10240 // weight.shape[1])
-    free = torch.cuda.mem_get_info(weight.device)[0]
-    free += torch.cuda.memory_reserved(weight.device) - torch.cuda.memory_allocated(weight.device)  # torch keeps it for the next
-    return max(1, min(BUSY // row, free // 2 // (24 * tower.depth * row * weight.element_size())))
+
+def _column(lam: np.ndarray, z: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(lam).to(z)[:, None, None]

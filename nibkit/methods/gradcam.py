@@ -14,18 +14,21 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ..checks import check_batch_size, check_choice
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from ..model.repeatable import untouched
+from ..model.towers import ImageTower
 from .attribution import Attribution
-from .common import attribution, check_blocks, check_options, cosine, real_tokens, slope
-from .cut import Side
+from .cut import CutEncoder, gradient_of
+from .frame import VARIANTS, Importance, Layers, check_layers, explain_both, real_tokens
+
+Weigh = Callable[[torch.Tensor, torch.Tensor, np.ndarray], torch.Tensor]
 
 
 def gradcam(
     clip: Clip,
     inputs: Inputs,
-    layer: int | tuple[int | None, int | None] | None = None,
+    layer: Layers = None,
     batch_size: int | None = None,
     variant: str = "paper",
 ) -> Attribution:
@@ -45,45 +48,43 @@ def gradcam(
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
     """
-    check_options(variant, batch_size)
-    layers = check_blocks(clip, layer, "Grad-CAM, the block whose output it reads")
-    inputs = clip.check(inputs)
+    check_choice("variant", variant, VARIANTS)
+    batch_size = check_batch_size(batch_size)
+    layers = check_layers(clip, layer, looks_at="Grad-CAM, the block whose output it reads")
+    explain = hirescam if variant == "paper" else averaged
     options = {"layer": layers, "variant": variant}
-    with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        sides = image, text = [
-            Side(tower, inputs, block + 1, batch_size) for tower, block in zip((clip.image, clip.text), layers)
-        ]
-        if variant == "paper":
-            values = hirescam(image, text.features), hirescam(text, image.features)
-            return attribution(clip, inputs, sides, *values, "gradcam", options)
-        patches = torch.arange(image.positions, device=clip.device).expand(len(inputs), -1) > 0
-        values = averaged(image, text.features, patches), averaged(text, image.features, real_tokens(text, inputs))
-        return replace(attribution(clip, inputs, sides, *values, "gradcam", options), class_token=None)
+    attribution = explain_both(clip, inputs, (layers[0] + 1, layers[1] + 1), explain, "gradcam", options, batch_size)
+    return attribution if variant == "paper" else replace(attribution, class_token=None)
 
 
-def hirescam(side: Side, target: torch.Tensor) -> torch.Tensor:
-    """relu(Σ_c g · A) of each token, [B, S]."""
-    return activation_map(side, target, lambda z, g, rows: (g * z).sum(-1))
+def hirescam(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+    """relu(Σ_c g · A) of each token."""
+    return activation_map(encoder, target, lambda z, gradient, pairs: (gradient * z).sum(-1))
 
 
-def averaged(side: Side, target: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """relu(Σ_c w_c A) of each token, [B, S], with w the mean gradient over the ``places``, bool [B, S]."""
+def averaged(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+    """relu(Σ_c w_c A) of each token, with w the mean gradient over the places: the patches, or the tokens that are read."""
+    if isinstance(encoder.tower, ImageTower):
+        places = torch.arange(encoder.latents.shape[1], device=target.device).expand(len(target), -1) > 0
+    else:
+        places = real_tokens(encoder)
 
-    def weigh(z: torch.Tensor, g: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        here = places[rows, : z.shape[1], None].to(g)
-        weights = (g * here).sum(1, keepdim=True) / here.sum(1, keepdim=True)
+    def weigh(z: torch.Tensor, gradient: torch.Tensor, pairs: np.ndarray) -> torch.Tensor:
+        counted = places[pairs, : z.shape[1], None].to(gradient)
+        weights = (gradient * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True)
         return (z * weights).sum(-1)
 
-    return activation_map(side, target, weigh)
+    return activation_map(encoder, target, weigh)
 
 
-def activation_map(side: Side, target: torch.Tensor, weigh: Callable) -> torch.Tensor:
-    """relu(weigh(A, g, pairs)), [B, S], A [b, S, C] being the states at the cut and g their gradient, for one encoder."""
-    values = target.new_zeros(side.latents.shape[:2])
+def activation_map(encoder: CutEncoder, target: torch.Tensor, weigh: Weigh) -> Importance:
+    """relu(weigh(A, g, pairs)), [B, S]: A [R, S, C] are the states at the cut, g their gradient."""
+    values = target.new_zeros(encoder.latents.shape[:2])
 
-    def work(rows: np.ndarray, longest: int) -> None:
-        z = side.latents[rows, :longest]
-        values[rows, :longest] = weigh(z, slope(z, lambda z: cosine(side, z, target, rows)), rows).relu()
+    def work(pairs: np.ndarray, longest: int) -> None:
+        z = encoder.latents[pairs, :longest]
+        gradient = gradient_of(lambda state: encoder.score(state, target, pairs), z)
+        values[pairs, :longest] = weigh(z, gradient, pairs).relu().to(values)
 
-    side.in_batches(np.arange(len(target)), work)
-    return values
+    encoder.in_batches(np.arange(len(target)), work)
+    return Importance(values)

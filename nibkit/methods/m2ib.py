@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn import functional as nnf
 
+from ..checks import check_batch_size, check_choice, check_number, check_seed, check_whole
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from ..model.repeatable import untouched
 from .attribution import Attribution
-from .common import attribution, check_blocks, check_options
-from .cut import Side, default_batch_size
+from .batches import default_batch_size
+from .cut import CutEncoder
+from .frame import VARIANTS, Importance, Layers, check_layers, explain_both
 
 
 def m2ib(
     clip: Clip,
     inputs: Inputs,
-    layer: int | tuple[int | None, int | None] | None = None,
+    layer: Layers = None,
     beta: float = 0.1,
     num_steps: int = 10,
     draws: int = 10,
@@ -48,48 +48,48 @@ def m2ib(
     Raises:
         ValueError: an option out of range, before any work is done.
     """
-    check_options(variant, batch_size, seed, num_steps=num_steps, draws=draws)
-    layers = check_blocks(clip, layer, "M2IB, the block behind which it lies")
-    if not beta >= 0 or not lr > 0:
-        raise ValueError(f"beta must be 0 or more and lr above 0; got beta={beta!r}, lr={lr!r}")
-    inputs = clip.check(inputs)
-    with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        sides = image, text = [
-            Side(tower, inputs, block + 1, max(1, (batch_size or default_batch_size(tower)) // draws))
-            for tower, block in zip((clip.image, clip.text), layers)
-        ]
-        how = dict(beta=beta, num_steps=num_steps, draws=draws, lr=lr, seed=seed)
-        values = optimise(image, text.features, **how), optimise(text, image.features, **how)
-        return attribution(clip, inputs, sides, *values, "m2ib", {"layer": layers, **how, "variant": variant})
+    check_choice("variant", variant, VARIANTS)
+    num_steps, draws = check_whole("num_steps", num_steps), check_whole("draws", draws)
+    beta, lr = check_number("beta", beta, least=0), check_number("lr", lr, above=0)
+    seed, batch_size = check_seed(seed), check_batch_size(batch_size)
+    layers = check_layers(clip, layer, looks_at="M2IB, the block behind which it lies")
+    settings = {"beta": beta, "num_steps": num_steps, "draws": draws, "lr": lr, "seed": seed}
+
+    def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+        encoder.batch_size = max(1, (batch_size or default_batch_size(encoder.tower)) // draws)  # each pair is so many rows
+        return Importance(optimise(encoder, target, beta, num_steps, draws, lr, seed))
+
+    options = {"layer": layers, **settings, "variant": variant}
+    return explain_both(clip, inputs, (layers[0] + 1, layers[1] + 1), explain, "m2ib", options, batch_size)
 
 
-def optimise(side: Side, target: torch.Tensor, beta: float, num_steps: int, draws: int, lr: float, seed: int) -> torch.Tensor:
+def optimise(
+    encoder: CutEncoder, target: torch.Tensor, beta: float, num_steps: int, draws: int, lr: float, seed: int
+) -> torch.Tensor:
     """The divergence of each token, [B, S], after ``num_steps`` of Adam on α, for one encoder against ``target`` [B, D]."""
-    values = target.new_zeros(side.latents.shape[:2])
+    values = target.new_zeros(encoder.latents.shape[:2])
 
     def fit(pairs: np.ndarray, longest: int) -> None:
-        z = side.latents[pairs, :longest]
-        real = torch.arange(longest, device=z.device) < torch.as_tensor(side.length[pairs], device=z.device)[:, None]
+        z = encoder.latents[pairs, :longest]
+        real = torch.arange(longest, device=z.device) < torch.as_tensor(encoder.length[pairs], device=z.device)[:, None]
         rows = torch.as_tensor(pairs, device=z.device).repeat_interleave(draws)
         generator = torch.Generator().manual_seed(seed)  # on the CPU, so that every device meets the same noise
         alpha = torch.full_like(z, 5.0).requires_grad_()
         optimizer = torch.optim.Adam([alpha], lr=lr)
         for _ in range(num_steps):
-            shape = draws, side.positions, z.shape[-1]
+            shape = draws, encoder.tower.positions, z.shape[-1]
             noise = torch.randn(shape, generator=generator, dtype=torch.float32)[:, :longest].to(z)
             with torch.enable_grad():
                 lam = torch.sigmoid(alpha)
                 kl = divergence(z, lam)
                 noisy = (lam * z)[:, None] + (1 - lam)[:, None] * noise  # [b, draws, S, C]
-                score = nnf.cosine_similarity(side.tail(noisy.flatten(0, 1), rows), target[rows], dim=-1).unflatten(
-                    0, (-1, draws)
-                )
+                score = encoder.score(noisy.flatten(0, 1), target, rows).unflatten(0, (-1, draws))
                 mean = (kl * real[..., None]).sum((1, 2)) / (real.sum(1) * z.shape[-1])
                 (alpha.grad,) = torch.autograd.grad((beta * mean - score.mean(1)).sum(), alpha)
             optimizer.step()
-        values[pairs, :longest] = kl.detach().sum(-1) * real
+        values[pairs, :longest] = (kl.detach().sum(-1) * real).to(values)
 
-    side.in_batches(np.arange(len(target)), fit)
+    encoder.in_batches(np.arange(len(target)), fit)
     return values
 
 

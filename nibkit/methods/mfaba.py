@@ -8,19 +8,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as nnf
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from ..checks import check_batch_size, check_choice, check_number, check_whole
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from ..model.repeatable import untouched
 from ..model.towers import ImageTower
 from .attribution import Attribution
-from .common import attribution, check_options, cosine, enter, pick, raw, slope
-from .cut import Side
+from .cut import CutEncoder, crop, gradient_of
+from .frame import VARIANTS, Importance, explain_both
 
 STEPS = {"paper": (10, 0.01), "sharp": (50, 0.1), "smooth": (50, 0.001)}
 FARTHEST = 0.3  # "smooth": no pixel moves farther, as a share of its range
@@ -62,70 +62,77 @@ def mfaba(
     Raises:
         ValueError, TypeError: an option out of range, no distractors, or a pair all of whose distractors equal its own.
     """
-    options = check(num_steps, step_size, batch_size, variant, distractors, attack)
-    inputs = clip.check(inputs)
-    with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        sides = image, text = [Side(tower, inputs, 0, batch_size) for tower in (clip.image, clip.text)]
-        if variant == "paper":
-            how = options["num_steps"], options["step_size"]
-            values = descend(image, inputs, text.features, *how), descend(text, inputs, image.features, *how)
-        else:
-            others = clip.check(distractors)
-            captions, pictures = rivals(clip, inputs, others, spell), rivals(clip, inputs, others, look)
-            of_image = Label(clip, text.features, clip.encode_text(others), captions, "caption")
-            of_text = Label(clip, image.features, clip.encode_image(others), pictures, "picture")
-            steps = options["num_steps"]
-            attacks = [Attack(options["attack"], options["step_size"], space) for space in (pixel_space(clip), None)]
-            values = flip(image, inputs, of_image, attacks[0], steps), flip(text, inputs, of_text, attacks[1], steps)
-            options["distractors"] = len(others)
-        return attribution(clip, inputs, sides, *values, "mfaba", options)
+    batch_size, options = check_batch_size(batch_size), check_options(num_steps, step_size, variant, distractors, attack)
+    steps, size = options["num_steps"], options["step_size"]
+    if variant == "paper":
+
+        def descend_for(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+            return Importance(descend(encoder, target, steps, size))
+
+        return explain_both(clip, inputs, (0, 0), descend_for, "mfaba", options, batch_size)
+
+    others = clip.check(distractors)  # type: ignore[arg-type]  # check_options saw that it is Inputs
+    features = {"image": clip.encode_text(others), "text": clip.encode_image(others)}  # what each encoder's own is told from
+
+    def flip_for(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+        if isinstance(encoder.tower, ImageTower):
+            label = Label(clip, target, features["image"], rivals(clip, encoder.inputs, others, spell), "caption")
+            return Importance(flip(encoder, label, Attack(options["attack"], size, pixel_space(clip)), steps))
+        label = Label(clip, target, features["text"], rivals(clip, encoder.inputs, others, look), "picture")
+        return Importance(flip(encoder, label, Attack(options["attack"], size, None), steps))
+
+    return explain_both(clip, inputs, (0, 0), flip_for, "mfaba", options | {"distractors": len(others)}, batch_size)
 
 
-def check(num_steps, step_size, batch_size, variant, distractors, attack) -> dict:
+def check_options(
+    num_steps: int | None, step_size: float | None, variant: str, distractors: Inputs | None, attack: str | None
+) -> dict[str, Any]:
     """The options with their defaults filled in; ValueError or TypeError, naming the option, if one is out of range."""
-    check_options(variant, batch_size, num_steps=1 if num_steps is None else num_steps)
+    check_choice("variant", variant, VARIANTS)
     if variant == "paper":
         for name, value in (("distractors", distractors), ("attack", attack)):
             if value is not None:
                 raise ValueError(f'{name} is an option of variant="original"; variant="paper" has no label')
-    elif attack not in (None, "sharp", "smooth"):
-        raise ValueError(f'attack must be "sharp" or "smooth"; got {attack!r}')
-    elif not isinstance(distractors, Inputs):
-        raise TypeError(
-            'variant="original" attacks until the label flips, so it needs distractors=: nk.Inputs (see clip.prepare) of the '
-            f"pairs that this one is to be told from; got {type(distractors).__name__}"
-        )
-    usual = STEPS["paper" if variant == "paper" else attack or "sharp"]
-    num_steps, step_size = (default if value is None else value for value, default in zip((num_steps, step_size), usual))
-    if isinstance(step_size, bool) or not isinstance(step_size, (int, float)) or not 0 < step_size < float("inf"):
-        raise ValueError(f"step_size must be a number above 0; got {step_size!r}")
-    options = {"num_steps": num_steps, "step_size": step_size, "variant": variant}
-    return options if variant == "paper" else options | {"attack": attack or "sharp"}
+    else:
+        attack = check_choice("attack", "sharp" if attack is None else attack, ("sharp", "smooth"))
+        if not isinstance(distractors, Inputs):
+            raise TypeError(
+                'variant="original" attacks until the label flips, so it needs distractors=: nk.Inputs (see clip.prepare) of the '
+                f"pairs that this one is to be told from; got {type(distractors).__name__}"
+            )
+    usual_steps, usual_size = STEPS[attack or "paper"]
+    options = {
+        "num_steps": check_whole("num_steps", usual_steps if num_steps is None else num_steps),
+        "step_size": check_number("step_size", usual_size if step_size is None else step_size, above=0),
+        "variant": variant,
+    }
+    return options if attack is None else options | {"attack": attack}
 
 
 # --- as the NIB authors have it -----------------------------------------------------------------------------------------------
 
 
-def descend(side: Side, inputs: Inputs, target: torch.Tensor, num_steps: int, step_size: float) -> torch.Tensor:
+def descend(encoder: CutEncoder, target: torch.Tensor, num_steps: int, step_size: float) -> torch.Tensor:
     """−Σ_k Δx_k · ∇F(x_k) of each token, [B, S], for sign steps on the embeddings."""
-    tower, values = side.tower, target.new_zeros(side.latents.shape[:2])
+    tower, raw, values = encoder.tower, encoder.tower.raw(encoder.inputs), target.new_zeros(encoder.latents.shape[:2])
     picture = isinstance(tower, ImageTower)
-    entered, into = raw(tower, inputs), tower.pre_norm if picture else lambda x: enter(tower, x)
+    into = tower.pre_norm if isinstance(tower, ImageTower) else tower.enter
 
-    def work(rows: np.ndarray, longest: int) -> None:
-        x = pick(entered, rows, longest)
-        x, ids = (tower.embeddings(x).to(values), None) if picture else (x, inputs.input_ids[rows, :longest])
+    def work(pairs: np.ndarray, longest: int) -> None:
+        x = crop(raw[pairs], longest)
+        x = tower.embeddings(x).to(values) if picture else x
+        ids = encoder.inputs.input_ids[pairs, :longest]
         total = torch.zeros_like(x[..., 0])
         for _ in range(num_steps):
-            g = slope(x, lambda x: cosine(side, into(x), target, rows))
-            if ids is not None:  # one row of the table for all places of a token
-                g = ((ids[:, :, None] == ids[:, None]).to(g) @ g).to(g)
-            step = -step_size * g.sign()
-            total -= (step * g).sum(-1)
+            gradient = gradient_of(lambda x: encoder.score(into(x), target, pairs), x)
+            if not picture:  # one row of the table for all places of a token
+                gradient = ((ids[:, :, None] == ids[:, None]).to(gradient) @ gradient).to(gradient)
+            step = -step_size * gradient.sign()
+            total -= (step * gradient).sum(-1)
             x = x + step
-        values[rows, :longest] = total
+        values[pairs, :longest] = total
 
-    side.in_batches(np.arange(len(target)), work)
+    encoder.in_batches(np.arange(len(target)), work)
     return values
 
 
@@ -139,12 +146,12 @@ class Label:
     """
 
     def __init__(self, clip: Clip, own: torch.Tensor, others: torch.Tensor, compete: torch.Tensor, name: str):
-        if not (some := compete.any(1)).all():
-            raise ValueError(f"all distractors have pair {int(some.int().argmin())}'s own {name}: give some that differ")
+        if not (rivalled := compete.any(1)).all():
+            raise ValueError(f"all distractors have pair {int(rivalled.int().argmin())}'s own {name}: give some that differ")
         self.scale, self.compete = clip.model.logit_scale.exp(), compete
         self.own, self.others = nnf.normalize(own, dim=-1), nnf.normalize(others, dim=-1)
 
-    def compare(self, features: torch.Tensor, rows) -> tuple[torch.Tensor, torch.Tensor]:
+    def compare(self, features: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """(log p / (1 − p) of the own one, whether it is first), [R] each, of features [R, D] that stand for these pairs."""
         features = nnf.normalize(features.to(self.own), dim=-1)
         own = self.scale * (features * self.own[rows]).sum(-1)
@@ -157,7 +164,7 @@ class Attack:
 
     def __init__(self, kind: str, step_size: float, space: tuple[torch.Tensor, torch.Tensor] | None):
         self.kind, self.step_size, self.space = kind, step_size, space
-        self.unit = 1.0 if space is None else 1 / space[1]  # how much a change of 1 is in x
+        self.unit: float | torch.Tensor = 1.0 if space is None else 1 / space[1]  # how much a change of 1 is in x
 
     def limits(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(lowest, highest) that each element may become: pixels stay in 0 … 1, or where they were if that is beyond."""
@@ -170,45 +177,49 @@ class Attack:
 
     def step(self, x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
         """x after a step, the gradient being g."""
-        way = g.sign() if self.kind == "smooth" else nnf.normalize((g * self.unit).flatten(1), dim=1).view_as(g)
-        return x - self.step_size * way * self.unit
+        direction = g.sign() if self.kind == "smooth" else nnf.normalize((g * self.unit).flatten(1), dim=1).view_as(g)
+        return x - self.step_size * direction * self.unit
 
 
-def flip(side: Side, inputs: Inputs, label: Label, attack: Attack, num_steps: int) -> torch.Tensor:
+def flip(encoder: CutEncoder, label: Label, attack: Attack, num_steps: int) -> torch.Tensor:
     """−Σ_k Δx_k · ∇p(x_k) until the label flips, summed over the channels of each pixel [B, H, W] or each token [B, S]."""
-    tower, entered = side.tower, raw(side.tower, inputs)
-    channels = 1 if entered.ndim == 4 else -1
-    values = torch.zeros_like(entered[:, 0] if channels == 1 else side.latents[..., 0])
+    tower, raw = encoder.tower, encoder.tower.raw(encoder.inputs)
+    channels = 1 if raw.ndim == 4 else -1
+    values = torch.zeros_like(raw[:, 0] if raw.ndim == 4 else encoder.latents[..., 0])
 
-    def work(rows: np.ndarray, longest: int) -> None:
-        x = pick(entered, rows, longest)
+    def work(pairs: np.ndarray, longest: int) -> None:
+        x = crop(raw[pairs], longest)
         total, (low, high) = torch.zeros_like(x), attack.limits(x)
-        here = np.arange(len(rows))  # the pairs that are still on their way
+        moving = np.arange(len(pairs))  # the rows whose label has not flipped yet
         for k in range(num_steps):
             x.requires_grad_()
             with torch.enable_grad():
-                margin, first = label.compare(side.tail(enter(tower, x), rows[here]), rows[here])
+                margin, first = label.compare(encoder.tail(tower.enter(x), pairs[moving]), pairs[moving])
             stay = first | (k == 0)
             if not stay.any():
                 break
-            (g,) = torch.autograd.grad(margin, x, torch.ones_like(margin))
-            here, x, g, margin = here[stay.cpu().numpy()], x.detach()[stay], g[stay], margin.detach()[stay]
-            after = attack.step(x, g).clamp(low[here], high[here])
-            slope_of_p = (margin.sigmoid() * (-margin).sigmoid()).to(g)  # ∇p = p (1 − p) ∇margin, also where p rounds to 1
-            total[here] -= (after - x) * g * slope_of_p.view(-1, *[1] * (g.ndim - 1))
+            (gradient,) = torch.autograd.grad(margin, x, torch.ones_like(margin))
+            moving, x, gradient = moving[stay.cpu().numpy()], x.detach()[stay], gradient[stay]
+            margin = margin.detach()[stay]
+            after = attack.step(x, gradient).clamp(low[moving], high[moving])
+            slope_of_p = (margin.sigmoid() * (-margin).sigmoid()).to(gradient)  # ∇p = p (1 − p) ∇margin, also where p rounds to 1
+            total[moving] -= (after - x) * gradient * slope_of_p.view(-1, *[1] * (gradient.ndim - 1))
             x = after
-        found = total.sum(channels)
-        values[rows, : found.shape[1]] = found
+        summed = total.sum(channels)
+        values[pairs, : summed.shape[1]] = summed
 
-    side.in_batches(np.arange(len(inputs)), work)
+    encoder.in_batches(np.arange(len(encoder.inputs)), work)
     return values
 
 
 def pixel_space(clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
     """(mean, standard deviation), [3, 1, 1] each, that pixels in 0 … 1 are normalised with: the processor's, or OpenAI's."""
+    from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
     mean = getattr(clip.image_processor, "image_mean", None) or OPENAI_CLIP_MEAN
     deviation = getattr(clip.image_processor, "image_std", None) or OPENAI_CLIP_STD
-    return tuple(torch.tensor(values, device=clip.device, dtype=clip.dtype)[:, None, None] for values in (mean, deviation))
+    in_pixels = [torch.tensor(values, device=clip.device, dtype=clip.dtype)[:, None, None] for values in (mean, deviation)]
+    return in_pixels[0], in_pixels[1]
 
 
 def spell(clip: Clip, inputs: Inputs) -> list[tuple[int, ...]]:

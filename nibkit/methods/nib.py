@@ -14,18 +14,19 @@ import torch
 from torch.nn import functional as nnf
 from tqdm.auto import tqdm
 
+from ..checks import check_batch_size, check_whole
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from ..model.repeatable import untouched
 from ..theory.quadrature import Panels, check_rule, nodes
 from .attribution import Attribution
-from .cut import Side
+from .cut import CutEncoder
+from .frame import Importance, Layers, check_layers, explain_both
 
 
 def nib(
     clip: Clip,
     inputs: Inputs,
-    layer: int | tuple[int | None, int | None] | None = None,
+    layer: Layers = None,
     num_steps: int = 10,
     rule: str = "riemann",
     start: float | None = None,
@@ -56,75 +57,53 @@ def nib(
     still do goes through a layer norm, which does not see their length, so z · ∇F = 0. Cut behind it (depth), so do the class
     and the end token: there the whole sum explains nothing.
     """
-    begin = check_rule(rule, num_steps, start)
-    image_layer, text_layer = both(layer)
-    image_layer, text_layer = clip.image.check_layer(image_layer), clip.text.check_layer(text_layer)
-    if batch_size is not None and (
-        isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1
-    ):
-        raise ValueError(f"batch_size must be a whole number, 1 or more, or None; got {batch_size!r}")
-    inputs = clip.check(inputs)
-    how = (rule, num_steps, begin)
-    with untouched(clip.model), torch.inference_mode(False), torch.no_grad(), tqdm(disable=not progress, unit="gradient") as bar:
-        image = Side(clip.image, inputs, image_layer, batch_size, bar)
-        text = Side(clip.text, inputs, text_layer, batch_size, bar)
-        image_sums, image_delta, image_null = integrate(image, text.features, *how)
-        text_sums, text_delta, text_null = integrate(text, image.features, *how)
-        similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
-    return Attribution(
-        image=image_sums[:, 1:].unflatten(1, (clip.image.grid, clip.image.grid)),
-        text=nnf.pad(text_sums, (0, inputs.input_ids.shape[1] - text_sums.shape[1])),
-        tokens=clip.tokens(inputs),
-        similarity=similarity,
-        class_token=image_sums[:, 0],
-        image_delta=image_delta,
-        text_delta=text_delta,
-        image_null=image_null,
-        text_null=text_null,
-        words=inputs.words,
-        method="nib",
-        options={"layer": (image_layer, text_layer), "num_steps": num_steps, "rule": rule, "start": begin},
-    )
+    start = check_rule(rule, num_steps, start)
+    num_steps, layers = check_whole("num_steps", num_steps), check_layers(clip, layer)
+    batch_size = check_batch_size(batch_size)
+    options = {"layer": layers, "num_steps": num_steps, "rule": rule, "start": start}
+
+    def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+        return integrate(encoder, target, rule, num_steps, start)
+
+    with tqdm(disable=not progress, unit="gradient") as bar:
+        return explain_both(clip, inputs, layers, explain, "nib", options, batch_size, bar)
 
 
-def both(layer) -> tuple:
-    """(image layer, text layer) of one for both, or of a pair."""
-    if not isinstance(layer, (tuple, list)):
-        return layer, layer
-    if len(layer) != 2:
-        raise ValueError(f"layer must be a whole number or a pair (image, text); got {layer!r}")
-    return tuple(layer)
-
-
-def integrate(
-    side: Side, target: torch.Tensor, rule: str, num_steps: int, start: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def integrate(encoder: CutEncoder, target: torch.Tensor, rule: str, num_steps: int, start: float) -> Importance:
     """Eq. 10 for one encoder against the other's features ``target`` [B, D].
 
-    Returns token sums A [B, S], Σ A − (F(z) − F(start · z)) [B], and F(start · z) − F(0) [B].
+    Returns the token sums A [B, S], delta = Σ A − (F(z) − F(start · z)) [B] (Eq. 11), and null = F(start · z) − F(0) [B].
     """
-    count = len(target)
     if rule == "adaptive":
-        sums = integrate_adaptively(side, target, num_steps, start)
+        importance = integrate_adaptively(encoder, target, num_steps, start)
     else:
         lam, weights = nodes(rule, num_steps, start)
-        _, slopes = side.narrow(np.repeat(np.arange(count), num_steps), np.tile(lam, count), target, gradient=True)
-        sums = (torch.as_tensor(weights).to(slopes)[:, None] * slopes.unflatten(0, (count, num_steps))).sum(1)
-    opened = nnf.cosine_similarity(side.features, target, dim=-1)
-    closed, _ = side.narrow(np.arange(count), np.zeros(count), target)
-    begin = side.narrow(np.arange(count), np.full(count, start), target)[0] if start else closed
-    return sums, sums.sum(1) - (opened - begin), begin - closed
+        slopes = encoder.slopes(lam, target)  # z · ∇F(λ_k z), [B, K, S]
+        importance = (torch.as_tensor(weights).to(slopes)[:, None] * slopes).sum(dim=1)  # Eq. 10: Σ_k w_k z · ∇F(λ_k z)
+
+    opened = nnf.cosine_similarity(encoder.features, target, dim=-1)  # F(z)
+    closed = encoder.scores([0.0], target)[:, 0]  # F(0)
+    begin = encoder.scores([start], target)[:, 0] if start else closed  # F(start · z)
+    return Importance(importance, delta=importance.sum(1) - (opened - begin), null=begin - closed)
 
 
-def integrate_adaptively(side: Side, target: torch.Tensor, num_steps: int, start: float) -> torch.Tensor:
-    """The same with panels that each pair refines for itself; a round's nodes of all pairs share the batches."""
+def integrate_adaptively(encoder: CutEncoder, target: torch.Tensor, num_steps: int, start: float) -> torch.Tensor:
+    """The same with panels that each pair refines for itself, [B, S]; a round's nodes of all pairs share the batches."""
     panels = [Panels(num_steps, start) for _ in target]
-    while wanted := {i: panel.wanted() for i, panel in enumerate(panels) if not panel.done}:
-        rows = lambda which: np.concatenate([np.full(len(ask[which]), i) for i, ask in wanted.items()])  # noqa: E731
-        lam = lambda which: np.concatenate([ask[which] for ask in wanted.values()])  # noqa: E731
-        _, slopes = side.narrow(rows(0), lam(0), target, gradient=True)
-        scores, _ = side.narrow(rows(1), lam(1), target)
-        slopes, scores, rows_0, rows_1 = slopes.cpu().double().numpy(), scores.cpu().double().numpy(), rows(0), rows(1)
-        for i in wanted:
-            panels[i].accept(slopes[rows_0 == i], scores[rows_1 == i])
+    while unfinished := [i for i, panel in enumerate(panels) if not panel.done]:
+        inner, ends = zip(*(panels[i].wanted() for i in unfinished))  # λ where gradients are needed, and where F is
+        slopes = encoder.slopes_at(_owners(unfinished, inner), np.concatenate(inner), target).cpu().double().numpy()
+        scores = encoder.scores_at(_owners(unfinished, ends), np.concatenate(ends), target).cpu().double().numpy()
+        for i, own_slopes, own_scores in zip(unfinished, _split(slopes, inner), _split(scores, ends)):
+            panels[i].accept(own_slopes, own_scores)
     return torch.as_tensor(np.stack([panel.total() for panel in panels])).to(target)
+
+
+def _owners(pairs: list[int], lam: tuple[np.ndarray, ...]) -> np.ndarray:
+    """The pair of each λ, all pairs' λ standing one behind the other."""
+    return np.repeat(pairs, [len(values) for values in lam])
+
+
+def _split(rows: np.ndarray, lam: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    """Each pair's own rows again."""
+    return np.split(rows, np.cumsum([len(values) for values in lam])[:-1])

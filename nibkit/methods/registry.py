@@ -51,7 +51,6 @@ class Method:
 
 def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, Mapping] | None, seed: int) -> list[Method]:
     """The methods that ``evaluate``'s arguments mean. ValueError or TypeError if one is unknown or takes no such option."""
-    known = f"the methods are {', '.join(METHODS)}"
     methods = list(METHODS) if methods is None else [methods] if isinstance(methods, str) else methods
     if not isinstance(methods, Mapping):
         labels = list(methods)
@@ -59,31 +58,34 @@ def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, 
             raise ValueError(f"methods names {', '.join(sorted(repeated))} twice: give a mapping with a label for each")
         methods = {label: label for label in labels}
     if not methods:
-        raise ValueError(f"methods is empty: {known}")
+        raise ValueError(f"methods is empty: the methods are {', '.join(METHODS)}")
     if unused := set(options or {}) - set(methods):
         raise ValueError(f"options for {', '.join(sorted(unused))}, which is not among the methods")
-    found = []
-    for label, chosen in methods.items():
-        name, given = chosen if isinstance(chosen, tuple) else (chosen, {})
-        function = METHODS.get(name) if isinstance(name, str) else name
-        if not isinstance(label, str) or not label:
-            raise TypeError(f"a method's label must be text; got {label!r}")
-        if not callable(function):
-            raise ValueError(f"unknown method {name!r}: {known}, or give a function")
-        if isinstance(function, functools.partial) and not function.args:
-            name, function, given = function.func, function.func, {**function.keywords, **given}
-        given = {**given, **(options or {}).get(label, {})}
-        signature = inspect.signature(function)
-        truth = tuple(name for name in TRUTH if name in signature.parameters and name not in given)
-        try:
-            signature.bind(None, None, **given, **dict.fromkeys(truth))
-        except TypeError as error:
-            raise TypeError(f"method {label!r} can't be called with these options: {error}") from error
-        if "seed" in signature.parameters:
-            given.setdefault("seed", seed)
-        written = name if isinstance(name, str) else f"{function.__module__}.{qualified_name(function)}"
-        found.append(Method(label, written, function, given, truth))
-    return found
+    return [_read_method(label, chosen, (options or {}).get(label, {}), seed) for label, chosen in methods.items()]
+
+
+def _read_method(label: str, chosen: object, more: Mapping, seed: int) -> Method:
+    """One method: ``chosen`` is a name or a function, alone or as (that, its options)."""
+    name, own = chosen if isinstance(chosen, tuple) else (chosen, {})
+    function = METHODS.get(name) if isinstance(name, str) else name
+    if not isinstance(label, str) or not label:
+        raise TypeError(f"a method's label must be text; got {label!r}")
+    if not callable(function):
+        raise ValueError(f"unknown method {name!r}: the methods are {', '.join(METHODS)}, or give a function")
+    if isinstance(function, functools.partial) and not function.args:
+        partial: functools.partial = function
+        name, function, own = partial.func, partial.func, {**partial.keywords, **own}
+    options = {**own, **more}
+    signature = inspect.signature(function)
+    truth = tuple(parameter for parameter in TRUTH if parameter in signature.parameters and parameter not in options)
+    try:
+        signature.bind(None, None, **options, **dict.fromkeys(truth))
+    except TypeError as error:
+        raise TypeError(f"method {label!r} can't be called with these options: {error}") from error
+    if "seed" in signature.parameters:
+        options.setdefault("seed", seed)
+    written = name if isinstance(name, str) else f"{function.__module__}.{qualified_name(function)}"
+    return Method(label, written, function, options, truth)
 
 
 def qualified_name(function: Callable) -> str:

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..checks import check_batch_size, check_choice, check_seed, check_whole
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from ..model.repeatable import untouched
+from ..model.towers import ImageTower
 from .attribution import Attribution
-from .common import attribution, check_options, cosine, enter, pick, raw
-from .cut import Side
+from .cut import CutEncoder, crop
+from .frame import VARIANTS, Importance, explain_both
 
 PICTURES = {"paper": (6000, 8, 0.1), "original": (4000, 7, 0.5)}  # masks, cells a side, probability of a cell to be open
 CAPTIONS = (8, 0.1)  # cells, probability
@@ -56,17 +57,21 @@ def rise(
     Raises:
         ValueError: an option out of range, before any work is done.
     """
-    check_options(variant, batch_size, seed, num_text_masks=num_text_masks, num_masks=1 if num_masks is None else num_masks)
-    count, cells, keep = PICTURES[variant]
-    count = count if num_masks is None else num_masks
-    inputs = clip.check(inputs)
-    options = {"num_masks": count, "num_text_masks": num_text_masks, "seed": seed, "variant": variant}
-    bar = tqdm(total=len(inputs) * (count + num_text_masks), disable=not progress, unit="mask")
-    with untouched(clip.model), torch.inference_mode(False), torch.no_grad(), bar:
-        sides = image, text = [Side(tower, inputs, 0, batch_size, bar) for tower in (clip.image, clip.text)]
-        pixels = probe_image(image, inputs, text.features, Masks(count, (cells, cells), keep, seed))
-        tokens = probe_text(text, inputs, image.features, Masks(num_text_masks, CAPTIONS[:1], CAPTIONS[1], seed))
-        return attribution(clip, inputs, sides, pixels, tokens, "rise", options)
+    check_choice("variant", variant, VARIANTS)
+    seed, batch_size = check_seed(seed), check_batch_size(batch_size)
+    usual, cells, keep = PICTURES[variant]
+    count = check_whole("num_masks", usual if num_masks is None else num_masks)
+    text_count = check_whole("num_text_masks", num_text_masks)
+    options = {"num_masks": count, "num_text_masks": text_count, "seed": seed, "variant": variant}
+
+    def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
+        if isinstance(encoder.tower, ImageTower):
+            return Importance(probe_image(encoder, target, Masks(count, (cells, cells), keep, seed)))
+        return Importance(probe_text(encoder, target, Masks(text_count, CAPTIONS[:1], CAPTIONS[1], seed)))
+
+    total = len(inputs) * (count + text_count) if isinstance(inputs, Inputs) else None
+    with tqdm(total=total, disable=not progress, unit="mask") as bar:
+        return explain_both(clip, inputs, (0, 0), explain, "rise", options, batch_size, bar)
 
 
 class Masks:
@@ -82,7 +87,7 @@ class Masks:
         self.open = (draws[:, : -len(cells)] < keep).unflatten(1, cells)
         self.shift = draws[:, -len(cells) :]  # as a share of a cell
 
-    def __call__(self, rows, size: int, like: torch.Tensor) -> torch.Tensor:
+    def __call__(self, rows: torch.Tensor | np.ndarray, size: int, like: torch.Tensor) -> torch.Tensor:
         """These masks for pictures of size × size pixels [R, size, size], or for captions of so many tokens [R, size].
 
         The s cells of an axis are enlarged to s + 1 cells of ⌈size / s⌉ places, from which ``size`` places are taken, beginning
@@ -104,40 +109,44 @@ def interpolation(cells: int, size: int) -> tuple[torch.Tensor, int]:
     return (1 - (centre[:, None] - torch.arange(cells)).abs()).clamp_min(0), cell
 
 
-def probe_image(side: Side, inputs: Inputs, target: torch.Tensor, masks: Masks) -> torch.Tensor:
+def probe_image(encoder: CutEncoder, target: torch.Tensor, masks: Masks) -> torch.Tensor:
     """S [B, H, W] of the pictures."""
-    pixels = inputs.pixel_values
+    pixels = encoder.inputs.pixel_values
     size = pixels.shape[-1]
-    scores = probe(side, pixels, target, masks.count, lambda pairs, rows: masks(rows, size, pixels)[:, None])
-    found = scores.new_zeros(len(scores), size**2)
-    for rows in torch.arange(masks.count).split(TOGETHER):
-        found += scores[:, rows] @ masks(rows, size, scores).flatten(1)
-    return found.unflatten(1, (size, size)) / (masks.count * masks.keep)
+    scores = probe(encoder, target, masks.count, lambda pairs, numbers, longest: masks(numbers, size, pixels)[:, None])
+    total = scores.new_zeros(len(scores), size**2)
+    for numbers in torch.arange(masks.count).split(TOGETHER):
+        total += scores[:, numbers] @ masks(numbers, size, scores).flatten(1)
+    return total.unflatten(1, (size, size)) / (masks.count * masks.keep)
 
 
-def probe_text(side: Side, inputs: Inputs, target: torch.Tensor, masks: Masks) -> torch.Tensor:
+def probe_text(encoder: CutEncoder, target: torch.Tensor, masks: Masks) -> torch.Tensor:
     """S [B, T] of the captions."""
-    lengths, which = np.unique(side.length, return_inverse=True)
-    entered, everything = raw(side.tower, inputs), torch.arange(masks.count)
+    lengths, kind = np.unique(encoder.length, return_inverse=True)  # kind: of each pair, which of the lengths
     table = target.new_zeros(len(lengths), masks.count, int(lengths[-1]))  # of each length, all masks
     for row, length in zip(table, lengths):
-        row[:, :length] = masks(everything, int(length), target)
-    scores = probe(side, entered, target, masks.count, lambda pairs, rows: table[which[pairs], rows][..., None])
-    found = torch.stack([score @ table[k].to(score) for score, k in zip(scores, which)]).to(scores)
-    return found / (masks.count * masks.keep)
+        row[:, :length] = masks(torch.arange(masks.count), int(length), target)
+    scores = probe(encoder, target, masks.count, lambda pairs, numbers, longest: table[kind[pairs], numbers][:, :longest, None])
+    total = torch.stack([score @ table[k].to(score) for score, k in zip(scores, kind)]).to(scores)
+    return total / (masks.count * masks.keep)
 
 
-def probe(side: Side, entered: torch.Tensor, target: torch.Tensor, count: int, weights: Callable) -> torch.Tensor:
-    """F(x ∘ m) of each pair under each of N = ``count`` masks, [B, N]. weights(pairs, masks): m for rows of a pair and a mask."""
-    scores = torch.zeros(len(target), count, device=target.device, dtype=torch.promote_types(target.dtype, torch.float32))
+def probe(
+    encoder: CutEncoder, target: torch.Tensor, count: int, weights: Callable[[np.ndarray, np.ndarray, int], torch.Tensor]
+) -> torch.Tensor:
+    """F(x ∘ m) of each pair under each of ``count`` masks, [B, N].
+
+    weights(pairs, numbers, longest): m of rows of a pair and a mask, as it multiplies pixels, or token rows cut to ``longest``.
+    """
+    raw, wide = encoder.tower.raw(encoder.inputs), torch.promote_types(target.dtype, torch.float32)
+    scores = torch.zeros(len(target), count, device=target.device, dtype=wide)
 
     def work(rows: np.ndarray, longest: int) -> None:
-        pairs, masks = rows // count, rows % count
-        x = pick(entered, pairs, longest)
-        m = weights(pairs, masks)
-        z = enter(side.tower, x * (m if x.ndim == 4 else m[:, :longest]))
-        scores[pairs, masks] = cosine(side, z, target, pairs).to(scores)
-        side.bar.update(len(rows))
+        pairs, numbers = rows // count, rows % count
+        masked = crop(raw[pairs], longest) * weights(pairs, numbers, longest)
+        scores[pairs, numbers] = encoder.score(encoder.tower.enter(masked), target, pairs).to(scores)
+        if encoder.bar is not None:
+            encoder.bar.update(len(rows))
 
-    side.in_batches(np.repeat(np.arange(len(target)), count), work)
+    encoder.in_batches(np.repeat(np.arange(len(target)), count), work)
     return scores

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as nnf
 
 from ..methods.attribution import Attribution, Scaled
-from ..methods.cut import default_batch_size, in_halves
+from ..methods.batches import default_batch_size, in_batches
 from ..model.captions import first
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
@@ -120,7 +120,7 @@ def encode(
             target[rows] = tower.finish(z, 0, pooled, tower.mask(z.shape[1], part.attention_mask)).to(weight.dtype)
 
     with untouched(tower), torch.no_grad():
-        in_halves(np.argsort(length, kind="stable"), batch_size or default_batch_size(tower), work)
+        in_batches(np.argsort(length, kind="stable"), batch_size or default_batch_size(tower), work)
     return features
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 
-def check_captions(captions: Sequence[str], tokenizer, limit: int) -> None:
+def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
     """Raise on a caption that is no text, is empty or has over ``limit`` tokens; warn of words that the model does not know."""
     for i, caption in enumerate(captions):
         if not isinstance(caption, str):
@@ -24,12 +25,11 @@ def check_captions(captions: Sequence[str], tokenizer, limit: int) -> None:
             raise ValueError(f"caption {i} has {count} tokens, the model reads at most {limit}: shorten it by {count - limit}")
         unknown, special = tokenizer.unk_token_id, {tokenizer.bos_token_id, tokenizer.eos_token_id}
         if unknown is not None and unknown not in special:
-            strange = [w for w in re.findall(r"\w+", caption) if unknown in tokenizer(w)["input_ids"]]
-            if strange:
+            if strange := [word for word in re.findall(r"\w+", caption) if unknown in tokenizer(word)["input_ids"]]:
                 warnings.warn(f"caption {i}: this model does not know {', '.join(map(repr, strange))}", stacklevel=3)
 
 
-def tokenize(captions: Sequence[str], tokenizer) -> tuple:
+def tokenize(captions: Sequence[str], tokenizer: Any) -> tuple:
     """input_ids [B, T], attention_mask [B, T], and each caption's tokens as it spells them, with the number of their word."""
     text = tokenizer(list(captions), padding=True, return_tensors="pt", return_attention_mask=True, return_offsets_mapping=True)
     ids, mask = text["input_ids"], text["attention_mask"]
@@ -41,14 +41,14 @@ def tokenize(captions: Sequence[str], tokenizer) -> tuple:
 
 def _spell(caption: str, names: Sequence[str], words: Sequence[int | None], spans: Sequence[Sequence[int]]) -> tuple[str, ...]:
     """Each token as the caption has it. A letter that takes several tokens (é) stands at the first of them."""
-    found, reached = [], 0
-    for name, number, (a, b) in zip(names, words, spans):
-        found.append(name if number is None else caption[max(a, reached) : b])
-        reached = max(reached, b)
-    return tuple(found)
+    spelt, reached = [], 0
+    for name, number, (begin, end) in zip(names, words, spans):
+        spelt.append(name if number is None else caption[max(begin, reached) : end])
+        reached = max(reached, end)
+    return tuple(spelt)
 
 
-def read_tokens(tokenizer, ids: torch.Tensor, mask: torch.Tensor) -> tuple[tuple[str, ...], ...]:
+def read_tokens(tokenizer: Any, ids: torch.Tensor, mask: torch.Tensor) -> tuple[tuple[str, ...], ...]:
     """The token strings of each row, without padding; the ids themselves as strings where there is no tokenizer."""
     rows = [row[keep].tolist() for row, keep in zip(ids.cpu(), mask.cpu().bool())]
     if tokenizer is None:

@@ -1,16 +1,12 @@
-"""A CLIP whose two encoders can be cut at a layer: f = tail ∘ head, z = head(x) (§3.1 of the paper).
-
-Works with any Hugging Face CLIP. The cut at layer l is the *input* of block l, transformers' ``hidden_states[l]``:
-l = 0 is the embedded input, l = depth is what leaves the last block.
-"""
+"""A CLIP: two towers that can be cut, and what makes pictures and captions ready for them. Any Hugging Face CLIP will do."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional as nnf
 
 from .captions import check_captions, first, read_tokens, tokenize
@@ -29,7 +25,7 @@ class Clip:
         name: what the model is called.
     """
 
-    def __init__(self, model: nn.Module, tokenizer=None, image_processor=None, name: str = "clip"):
+    def __init__(self, model: Any, tokenizer: Any = None, image_processor: Any = None, name: str = "clip"):
         self.model, self.tokenizer, self.image_processor, self.name = model, tokenizer, image_processor, name
         self.image, self.text = ImageTower(model), TextTower(model)
 
@@ -41,17 +37,19 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
+        """Where the model lies."""
         return self.model.logit_scale.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """What its weights are."""
         return self.image.embeddings.class_embedding.dtype
 
-    def prepare(self, images, captions: str | Sequence[str]) -> Inputs:
+    def prepare(self, images: Any, captions: str | Sequence[str]) -> Inputs:
         """Pictures and captions made into a batch on the model's device.
 
         Args:
-            images: one picture or several: PIL images, paths, or arrays (see ``inputs.to_rgb`` for all that is taken).
+            images: one picture or several: PIL images, paths, or arrays (see ``pictures.to_rgb`` for all that is taken).
             captions: one caption for each picture.
 
         Raises:
@@ -88,8 +86,11 @@ class Clip:
         """Token strings of each caption, padding left out."""
         return inputs.tokens or read_tokens(self.tokenizer, inputs.input_ids, inputs.attention_mask)
 
-    def check(self, inputs: Inputs) -> Inputs:
-        """The inputs on the model's device; warns where a caption has no end token, so that the wrong position is read."""
+    def check(self, inputs: Inputs, stacklevel: int = 3) -> Inputs:
+        """The inputs on the model's device; warns where a caption has no end token, so that the wrong position is read.
+
+        stacklevel: whose line the warning names, see ``warnings.warn``. TypeError if they are no ``Inputs``.
+        """
         if not isinstance(inputs, Inputs):
             raise TypeError(f"inputs must be nk.Inputs (see clip.prepare); got {type(inputs).__name__}")
         inputs = inputs.to(self.device, self.dtype)
@@ -97,7 +98,7 @@ class Clip:
         if end is not None and not (has_end := (inputs.input_ids == end).any(-1)).all():
             missing = int(has_end.int().argmin())
             read = "highest" if self.text.end == 2 else "first"
-            warnings.warn(f"caption {missing} has no end token ({end}): the model reads its {read} token", stacklevel=3)
+            warnings.warn(f"caption {missing} has no end token ({end}): the model reads its {read} token", stacklevel=stacklevel)
         return inputs
 
     def _encode(self, tower: Tower, inputs: Inputs) -> torch.Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inputs:
     """A batch of B image–caption pairs.
 
@@ -25,7 +26,7 @@ class Inputs:
 
     pixel_values: torch.Tensor
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor | None = None
+    attention_mask: torch.Tensor = None  # type: ignore[assignment]  # once made, it is always there
     tokens: tuple[tuple[str, ...], ...] | None = None
     words: tuple[tuple[int | None, ...], ...] | None = None
 
@@ -64,16 +65,19 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.input_ids)
 
-    def __getitem__(self, rows: int | slice | Sequence[int] | torch.Tensor) -> Inputs:
+    def __repr__(self) -> str:
+        (count, _, height, width), pixels = self.pixel_values.shape, self.pixel_values
+        sizes = f"{count} pairs, {height} × {width} pixels, {self.input_ids.shape[1]} tokens"
+        return f"Inputs({sizes}, {pixels.dtype}, {pixels.device})"
+
+    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> Inputs:
         """The chosen pairs, as a batch (also for a single number)."""
         index = torch.arange(len(self))[rows].reshape(-1)
-        pick = lambda part: None if part is None else tuple(part[int(i)] for i in index)  # noqa: E731
-        here = index.to(self.input_ids.device)
-        return self._with(
-            self.pixel_values[here], self.input_ids[here], self.attention_mask[here], pick(self.tokens), pick(self.words)
-        )
+        tensors = (part[index.to(part.device)] for part in (self.pixel_values, self.input_ids, self.attention_mask))
+        strings = (part and tuple(part[int(i)] for i in index) for part in (self.tokens, self.words))
+        return self._with(*tensors, *strings)
 
-    def _with(self, *parts) -> Inputs:
+    def _with(self, *parts: object) -> Inputs:
         """Other parts, cut from these: checked already, so not again (that would read every pixel, and wait for a GPU)."""
         new = object.__new__(Inputs)
         for field, part in zip(fields(Inputs), parts):
@@ -84,15 +88,14 @@ class Inputs:
         """The same pictures, captions without the positions from ``length`` on, and without their strings."""
         return self._with(self.pixel_values, self.input_ids[:, :length], self.attention_mask[:, :length], None, None)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Inputs:
-        """On ``device``, pixels as ``dtype``."""
-        return Inputs(
-            self.pixel_values.to(device, dtype),
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-            self.tokens,
-            self.words,
-        )
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Inputs:
+        """On ``device``, pixels as ``dtype``; None: as they are."""
+        ids, mask = self.input_ids.to(device), self.attention_mask.to(device)
+        return Inputs(self.pixel_values.to(device=device, dtype=dtype), ids, mask, self.tokens, self.words)
+
+    def cpu(self) -> Inputs:
+        """The same, on the CPU."""
+        return self.to("cpu")
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..checks import check_choice
 from ..resources import data_dir
 from .clip import Clip
 
@@ -20,7 +21,10 @@ _WANTED = ("*.json", "merges.txt", "vocab.txt")
 
 
 def load_clip(
-    name: str | os.PathLike | None = None, device=None, dtype: torch.dtype | None = None, attention: str = "sdpa"
+    name: str | os.PathLike | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    attention: str = "sdpa",
 ) -> Clip:
     """Load a dual encoder, frozen and in evaluation mode.
 
@@ -40,8 +44,7 @@ def load_clip(
     """
     name = name if name is not None else os.environ.get("NIBKIT_CLIP") or "shapes"
     where, dtype = choose_device(device), choose_dtype(dtype)
-    if attention not in ("sdpa", "eager"):
-        raise ValueError(f'attention must be "sdpa" or "eager"; got {attention!r}')
+    check_choice("attention", attention, ("sdpa", "eager"))
     if name == "shapes":
         folder = data_dir() / "shapes-clip"
     else:
@@ -59,11 +62,17 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.
     from safetensors import SafetensorError
     from transformers import CLIPModel
 
-    how = dict(local_files_only=True, use_safetensors=any(folder.glob("*.safetensors")), weights_only=True)
+    safe = any(folder.glob("*.safetensors"))
     try:
         with _quiet():
             model, report = CLIPModel.from_pretrained(
-                folder, dtype=dtype, attn_implementation=attention, output_loading_info=True, **how
+                folder,
+                dtype=dtype,
+                attn_implementation=attention,
+                output_loading_info=True,
+                local_files_only=True,
+                use_safetensors=safe,
+                weights_only=True,
             )
     except (SafetensorError, RuntimeError, OSError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -73,7 +82,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.
     return model
 
 
-def choose_device(device=None) -> torch.device:
+def choose_device(device: str | torch.device | None = None) -> torch.device:
     """The device that is meant: the argument, else NIBKIT_DEVICE, else "auto". ValueError if unknown or not there."""
     wanted = str(device if device is not None else os.environ.get("NIBKIT_DEVICE") or "auto")
     if wanted == "auto":
@@ -93,7 +102,7 @@ def choose_dtype(dtype: torch.dtype | None = None) -> torch.dtype:
     wanted = dtype if dtype is not None else os.environ.get("NIBKIT_DTYPE") or "float32"
     known = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.float64, torch.bfloat16, torch.float16)}
     chosen = wanted if isinstance(wanted, torch.dtype) else known.get(str(wanted))
-    if chosen not in known.values():
+    if chosen is None or chosen not in known.values():
         raise ValueError(f"dtype must be torch.float32, float64, bfloat16 or float16; got {wanted!r}")
     return chosen
 

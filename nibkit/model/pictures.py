@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ PICTURE = (str, os.PathLike, Image.Image)  # these count as one picture, not as 
 MAX_ASPECT = 100  # a picture more elongated than this is refused: its resized form would not fit in memory
 
 
-def to_rgb(image, name: str = "image") -> Image.Image:
+def to_rgb(image: Any, name: str = "image") -> Image.Image:
     """Any picture as an RGB PIL image: rotated as its EXIF says, alpha laid on white, 16 bits and floats brought to 8.
 
     Args:
@@ -85,7 +86,7 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
     return Image.fromarray(array)
 
 
-def as_list(value, kind: type | tuple[type, ...]) -> list:
+def as_list(value: Any, kind: type | tuple[type, ...]) -> list:
     """One thing or many: a string, a path, a picture or an array [H, W(, C)] counts as one."""
     if isinstance(value, kind) or (isinstance(value, np.ndarray) and value.ndim in (2, 3)):
         return [value]

@@ -7,6 +7,7 @@ import functools
 import os
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,7 +39,9 @@ def exact(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    convolutions, products, filling = torch.backends.cudnn.conv, torch.backends.cuda.matmul, torch.utils.deterministic
+    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    filling: Any = torch.utils.deterministic
+    products: Any = torch.backends.cuda.matmul
     before = convolutions.fp32_precision, products.fp32_precision, filling.fill_uninitialized_memory
     fixed = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:

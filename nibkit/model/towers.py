@@ -6,12 +6,15 @@ leaves the last block.
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as nnf
-from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
+from ..checks import check_whole, is_whole
 from .inputs import Inputs
 from .repeatable import exact
 
@@ -19,7 +22,13 @@ from .repeatable import exact
 class Tower(nn.Module):
     """What the image and the text encoder share: blocks, a final norm, a projection."""
 
-    def __init__(self, transformer: nn.Module, norm: nn.Module, projection: nn.Module):
+    embeddings: Any  # transformers' own module: its parts are reached by name
+    blocks: nn.ModuleList
+    norm: nn.Module
+    projection: nn.Linear
+    positions: int  # the longest sequence that it takes
+
+    def __init__(self, transformer: Any, norm: nn.Module, projection: nn.Linear):
         super().__init__()
         self.embeddings = transformer.embeddings
         self.blocks = transformer.encoder.layers
@@ -32,17 +41,25 @@ class Tower(nn.Module):
         return len(self.blocks)
 
     def check_layer(self, layer: int | None) -> int:
-        """The layer to cut at; None: three quarters of the depth, floored (9 of 12). ValueError if out of range."""
+        """The layer to cut at; None: three quarters of the depth, floored (9 of 12). ValueError or TypeError if it is none."""
         if layer is None:
             return 3 * self.depth // 4
-        if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)):
+        if not is_whole(layer):
             raise TypeError(f"layer must be a whole number or a pair (image, text); got {layer!r}")
-        if not 0 <= layer <= self.depth:
-            raise ValueError(f"layer must be within 0 … {self.depth} for this model; got {layer}")
-        return int(layer)
+        return check_whole("layer", layer, 0, self.depth)
+
+    # --- what the two encoders do each in its own way ---------------------------------------------------------------------------
+
+    def raw(self, inputs: Inputs) -> torch.Tensor:
+        """What can be changed before any weight: normalised pixels [B, 3, H, W], or each token's row of the table [B, T, C]."""
+        raise NotImplementedError
+
+    def enter(self, raw: torch.Tensor) -> torch.Tensor:
+        """The input of block 0, [B, S, C], of (changed) pixels or token rows."""
+        raise NotImplementedError
 
     def embed(self, inputs: Inputs) -> torch.Tensor:
-        """The input of block 0, [B, S, C]."""
+        """The input of block 0, [B, S, C], of inputs that fit the model; ValueError if they don't."""
         raise NotImplementedError
 
     def pooled(self, inputs: Inputs) -> torch.Tensor:
@@ -60,6 +77,8 @@ class Tower(nn.Module):
     def crop(self, inputs: Inputs, length: int) -> Inputs:
         """The inputs without the positions from ``length`` on."""
         return inputs
+
+    # --- head and tail ----------------------------------------------------------------------------------------------------------
 
     def head(self, inputs: Inputs, layer: int) -> torch.Tensor:
         """z = f1(x): [B, S, C], the input of block ``layer``."""
@@ -84,7 +103,7 @@ class Tower(nn.Module):
         last = self.blocks[-1]
         if layer == self.depth:
             z = at(z, pooled)
-        elif isinstance(last, CLIPEncoderLayer):
+        elif is_clip_block(last):
             z = last_block(last, z, pooled, mask)
         else:  # somebody's own block, whose inside is not known
             z = at(last(z, mask), pooled)
@@ -94,12 +113,22 @@ class Tower(nn.Module):
 class ImageTower(Tower):
     """The vision transformer: class token first, then the patches row by row."""
 
-    def __init__(self, model: nn.Module):
+    pre_norm: nn.Module
+
+    def __init__(self, model: Any):
         super().__init__(model.vision_model, model.vision_model.post_layernorm, model.visual_projection)
         self.pre_norm = model.vision_model.pre_layrnorm  # transformers spells it so
         config = model.config.vision_config
-        self.image_size, self.grid = config.image_size, config.image_size // config.patch_size
+        self.image_size, self.patch_size = config.image_size, config.patch_size
+        self.grid = self.image_size // self.patch_size
         self.positions = 1 + self.grid**2
+
+    def raw(self, inputs: Inputs) -> torch.Tensor:
+        return inputs.pixel_values
+
+    def enter(self, raw: torch.Tensor) -> torch.Tensor:
+        with exact(raw.device):  # a convolution: on CUDA torch computes it in TF32 unless told otherwise
+            return self.pre_norm(self.embeddings(raw))
 
     def embed(self, inputs: Inputs) -> torch.Tensor:
         height, width = inputs.pixel_values.shape[-2:]
@@ -108,8 +137,7 @@ class ImageTower(Tower):
                 f"pixel_values are {height} × {width}, this model takes {self.image_size} × {self.image_size}: "
                 "use clip.prepare, or resize and crop first"
             )
-        with exact(inputs.pixel_values.device):  # a convolution: on CUDA torch computes it in TF32 unless told otherwise
-            return self.pre_norm(self.embeddings(inputs.pixel_values))
+        return self.enter(inputs.pixel_values)
 
     def pooled(self, inputs: Inputs) -> torch.Tensor:
         return torch.zeros(len(inputs), dtype=torch.long, device=inputs.input_ids.device)
@@ -121,10 +149,16 @@ class ImageTower(Tower):
 class TextTower(Tower):
     """The causal text transformer, read at one position: each token sees itself and what stands before it."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__(model.text_model, model.text_model.final_layer_norm, model.text_projection)
         config = model.config.text_config
         self.end, self.vocabulary, self.positions = config.eos_token_id, config.vocab_size, config.max_position_embeddings
+
+    def raw(self, inputs: Inputs) -> torch.Tensor:
+        return self.embeddings.token_embedding(inputs.input_ids)
+
+    def enter(self, raw: torch.Tensor) -> torch.Tensor:
+        return self.embeddings(inputs_embeds=raw)
 
     def embed(self, inputs: Inputs) -> torch.Tensor:
         ids = inputs.input_ids
@@ -139,9 +173,7 @@ class TextTower(Tower):
         closed = torch.ones(length, length, dtype=torch.bool, device=weight.device).triu(1)[None, None]
         if attention_mask is not None:
             closed = closed | (attention_mask[:, None, None, :length] == 0)
-        return torch.zeros(closed.shape, dtype=weight.dtype, device=weight.device).masked_fill(
-            closed, torch.finfo(weight.dtype).min
-        )
+        return weight.new_zeros(closed.shape).masked_fill(closed, torch.finfo(weight.dtype).min)
 
     def pooled(self, inputs: Inputs) -> torch.Tensor:
         """The position that is read, [B], by transformers' two conventions.
@@ -164,7 +196,13 @@ def at(z: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     return z[torch.arange(len(z), device=z.device), positions]
 
 
-def last_block(block: nn.Module, z: torch.Tensor, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+def is_clip_block(block: nn.Module) -> bool:
+    """Is it transformers' CLIPEncoderLayer? (Where that code was never imported, nothing can be one.)"""
+    module = sys.modules.get("transformers.models.clip.modeling_clip")
+    return module is not None and isinstance(block, module.CLIPEncoderLayer)
+
+
+def last_block(block: Any, z: torch.Tensor, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """A CLIP block's output at one position of each row, [B, C]: every token is looked at, only that one is computed further.
 
     The same numbers as the whole block's, from the block's own weights, for a sixth of the multiplications.

@@ -11,6 +11,7 @@ I(z̃; x) = I(z̃; z): the law of z is all that counts. A law is a ``Law``, and 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from .discrete import blahut_arimoto, code_information, entropy, kl, mutual_information
@@ -45,7 +46,7 @@ REACH = 9.0  # a grid ends so many standard deviations beyond the outermost poin
 # --- Gaussians in closed form -----------------------------------------------------------------------------------------
 
 
-def kl_gaussian(mean_p, cov_p, mean_q, cov_q) -> float:
+def kl_gaussian(mean_p: ArrayLike, cov_p: ArrayLike, mean_q: ArrayLike, cov_q: ArrayLike) -> float:
     """KL(N(mean_p, cov_p) ‖ N(mean_q, cov_q)) in nats (Appendix B; the importance of Eq. 2).
 
     Args:
@@ -61,7 +62,7 @@ def kl_gaussian(mean_p, cov_p, mean_q, cov_q) -> float:
     return float(0.5 * (trace - dim + distance + np.linalg.slogdet(cov_q)[1] - np.linalg.slogdet(cov_p)[1]))
 
 
-def information_gaussian(cov, lam: float, sigma: float) -> float:
+def information_gaussian(cov: ArrayLike, lam: float, sigma: float) -> float:
     """I(λz + ε; z) = ½ log det(I + λ²Σ/σ²) in nats, for z Gaussian with covariance Σ: [d, d], diagonal [d] or a number (d = 1).
 
     Σ may be singular. Raises ValueError unless it is symmetric, λ ≥ 0, σ > 0. Source: Cover and Thomas, chapter 9.
@@ -70,7 +71,7 @@ def information_gaussian(cov, lam: float, sigma: float) -> float:
     return float(0.5 * np.linalg.slogdet(np.eye(len(cov)) + width(lam) ** 2 * cov / positive(sigma, "sigma") ** 2)[1])
 
 
-def kl_bound(z: Law, lam: float, sigma: float, mean=0.0) -> float:
+def kl_bound(z: Law, lam: float, sigma: float, mean: ArrayLike = 0.0) -> float:
     """E KL[N(λz, σ²I) ‖ N(mean, σ²I)] = E‖λz − mean‖² / (2σ²) in nats: what Appendix B computes in place of I(z̃; x).
 
     It is I(z̃; x) + KL(P(z̃) ‖ N(mean, σ²I)), so an upper bound of I. ``mean``: [d] or a number. ValueError unless λ ≥ 0, σ > 0.
@@ -207,7 +208,7 @@ def _grid(law: Law, step: float) -> tuple[np.ndarray, list[np.ndarray], float]:
     return density, kernels, h**law.dim
 
 
-def _covariance(cov, dim: int, name: str, singular: bool = False) -> np.ndarray:
+def _covariance(cov: ArrayLike, dim: int, name: str, singular: bool = False) -> np.ndarray:
     cov = np.asarray(cov, float)
     full = cov * np.eye(dim) if cov.ndim == 0 else np.diag(cov) if cov.ndim == 1 else cov
     if full.shape != (dim, dim) or not np.allclose(full, full.T):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from .laws import positive, probabilities
 
 
-def entropy(p) -> float:
+def entropy(p: ArrayLike) -> float:
     """H = −Σ p log p in nats, of probabilities of any shape (a joint table gives the joint entropy). Appendix A.
 
     Raises ValueError if p is negative, not finite or does not sum to 1.
@@ -16,7 +17,7 @@ def entropy(p) -> float:
     return float(special.entr(probabilities(p, "p")).sum())
 
 
-def kl(p, q) -> float:
+def kl(p: ArrayLike, q: ArrayLike) -> float:
     """KL(p ‖ q) = Σ p log(p / q) in nats, p and q of one shape; infinite where q = 0 < p. Appendix A.1 (4).
 
     Raises ValueError as ``entropy`` does, and if the shapes differ.
@@ -27,7 +28,7 @@ def kl(p, q) -> float:
     return float(special.rel_entr(p, q).sum())
 
 
-def mutual_information(joint) -> float:
+def mutual_information(joint: ArrayLike) -> float:
     """I(X; Y) = KL(joint ‖ product of the margins) in nats, of a joint table [X, Y]. Appendix A.1 (4).
 
     Raises ValueError as ``entropy`` does, and unless the table has two axes.
@@ -36,7 +37,7 @@ def mutual_information(joint) -> float:
     return kl(joint, np.outer(joint.sum(1), joint.sum(0)))
 
 
-def code_information(joint, encoder) -> tuple[float, float]:
+def code_information(joint: ArrayLike, encoder: ArrayLike) -> tuple[float, float]:
     """(I(Z; X), I(Z; Y)) in nats of a code Z drawn by ``encoder`` [X, Z] = p(c|x) from X alone: the axes of Eq. 1's plane.
 
     c is a letter of Z. Raises ValueError as ``mutual_information`` does, and unless the encoder's rows are probabilities, one row
@@ -48,7 +49,9 @@ def code_information(joint, encoder) -> tuple[float, float]:
     return mutual_information(joint.sum(1)[:, None] * encoder), mutual_information(encoder.T @ joint)
 
 
-def blahut_arimoto(joint, beta: float, encoder=None, max_steps: int = 20_000, tol: float = 1e-13) -> np.ndarray:
+def blahut_arimoto(
+    joint: ArrayLike, beta: float, encoder: ArrayLike | None = None, max_steps: int = 20_000, tol: float = 1e-13
+) -> np.ndarray:
     """Eq. 1 on a table: an encoder [X, Z] that is stationary for I(Z; Y) − β I(Z; X), by alternating maximisation.
 
     Each step raises the objective or leaves it. The end may be a local maximum, or a stationary point that is none: a letter
@@ -65,22 +68,22 @@ def blahut_arimoto(joint, beta: float, encoder=None, max_steps: int = 20_000, to
     p_x = joint.sum(1)
     if not (p_x > 0).all():
         raise ValueError("joint has a row without probability: leave that x out")
-    encoder = np.eye(len(joint)) if encoder is None else np.asarray(encoder, float)
-    code_information(joint, encoder)  # checks the encoder
+    code = np.eye(len(joint)) if encoder is None else np.asarray(encoder, float)
+    code_information(joint, code)  # checks the encoder
     y_x = joint / p_x[:, None]
     for _ in range(max_steps):
-        p_z = p_x @ encoder
-        encoder, p_z = encoder[:, p_z > 1e-200], p_z[p_z > 1e-200]
-        y_z = (p_x[:, None] * encoder).T @ y_x / p_z[:, None]
+        p_z = p_x @ code
+        code, p_z = code[:, p_z > 1e-200], p_z[p_z > 1e-200]
+        y_z = (p_x[:, None] * code).T @ y_x / p_z[:, None]
         divergence = special.rel_entr(y_x[:, None, :], y_z[None]).sum(-1)
         renewed = special.softmax(np.log(p_z) - divergence / beta, axis=1)
-        moved, encoder = np.abs(renewed - encoder).max(), renewed
+        moved, code = np.abs(renewed - code).max(), renewed
         if moved < tol:
             break
-    return encoder
+    return code
 
 
-def _table(joint) -> np.ndarray:
+def _table(joint: ArrayLike) -> np.ndarray:
     joint = probabilities(joint, "joint")
     if joint.ndim != 2:
         raise ValueError(f"joint must be a table [X, Y]; got shape {list(joint.shape)}")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ..checks import check_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +25,7 @@ class Law:
     """
 
     points: np.ndarray
-    weights: np.ndarray | None = None
+    weights: np.ndarray = None  # type: ignore[assignment]  # once made, they are always there
     spread: float = 0.0
     __array_ufunc__ = None  # so that numpy's numbers leave the product to __rmul__
 
@@ -33,9 +37,8 @@ class Law:
         weights = np.full(len(points), 1 / len(points)) if self.weights is None else probabilities(self.weights, "weights")
         if weights.shape != (len(points),):
             raise ValueError(f"weights must be [{len(points)}], one for each point; got shape {list(weights.shape)}")
-        if not (np.isfinite(self.spread) and self.spread >= 0):
-            raise ValueError(f"spread must be a finite number, 0 or more; got {self.spread!r}")
-        for name, value in (("points", points), ("weights", weights), ("spread", float(self.spread))):
+        spread = check_number("spread", self.spread, least=0)
+        for name, value in (("points", points), ("weights", weights), ("spread", spread)):
             object.__setattr__(self, name, value)
 
     def __mul__(self, factor: float) -> Law:
@@ -65,7 +68,7 @@ class Law:
         return (self.weights[:, None] * centred).T @ centred + self.spread**2 * np.eye(self.dim)
 
 
-def from_density(density, edges, per_panel: int = 64) -> Law:
+def from_density(density: Callable[[np.ndarray], np.ndarray], edges: ArrayLike, per_panel: int = 64) -> Law:
     """A one-dimensional law with a density, as a law of atoms: Gauss–Legendre nodes between ascending ``edges``.
 
     ``per_panel`` of them between two edges; put an edge at each kink.
@@ -85,7 +88,7 @@ def from_density(density, edges, per_panel: int = 64) -> Law:
     return Law(points, weights / weights.sum())
 
 
-def gaussian(sigma: float, dim: int = 1, mean=0.0) -> Law:
+def gaussian(sigma: float, dim: int = 1, mean: ArrayLike = 0.0) -> Law:
     """N(mean, σ²I) in ``dim`` dimensions: the noise of Eqs. 2–4. ValueError unless σ > 0."""
     return Law(np.broadcast_to(np.asarray(mean, float), (1, dim)), spread=positive(sigma, "sigma"))
 
@@ -105,7 +108,7 @@ def blend(z: Law, lam: float, noise: Law) -> Law:
 # --- checks ------------------------------------------------------------------------------------------------------------
 
 
-def probabilities(p, name: str) -> np.ndarray:
+def probabilities(p: ArrayLike, name: str) -> np.ndarray:
     """p as an array, or a ValueError that calls it ``name``: finite, 0 or more, with the sum 1."""
     p = np.asarray(p, float)
     if p.size == 0 or not np.isfinite(p).all() or (p < 0).any():
@@ -117,9 +120,7 @@ def probabilities(p, name: str) -> np.ndarray:
 
 def positive(value: float, name: str) -> float:
     """value as a float, or a ValueError that calls it ``name``: finite and above 0."""
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
-    return float(value)
+    return check_number(name, value, above=0)
 
 
 def width(lam: float) -> float:

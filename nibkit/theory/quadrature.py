@@ -6,7 +6,11 @@ The rules differ in where they look. Near λ = 0 a pre-layer-norm transformer ch
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+from ..checks import check_choice, check_number, check_whole
 
 RULES = ("riemann", "midpoint", "gauss", "log-gauss", "sinh", "adaptive")
 SINH_SCALE = 1e-5  # λ = SINH_SCALE · sinh τ: linear below, logarithmic above
@@ -14,17 +18,14 @@ SINH_SCALE = 1e-5  # λ = SINH_SCALE · sinh τ: linear below, logarithmic above
 
 def check_rule(rule: str, num_steps: int, start: float | None) -> float:
     """The interval's start: 0, for "log-gauss" .05, unless given. ValueError on an unknown rule or a number out of range."""
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}; got {rule!r}")
-    if isinstance(num_steps, bool) or not isinstance(num_steps, (int, np.integer)) or num_steps < 1:
-        raise ValueError(f"num_steps must be a whole number, 1 or more; got {num_steps!r}")
+    check_choice("rule", rule, RULES)
+    check_whole("num_steps", num_steps)
     if start is None:
         return 0.05 if rule == "log-gauss" else 0.0
-    if isinstance(start, bool) or not isinstance(start, (int, float, np.number)) or not 0 <= start < 1:
-        raise ValueError(f"start must be within 0 … 1, 1 left out; got {start!r}")
+    start = check_number("start", start, least=0, below=1)
     if rule == "log-gauss" and start == 0:
         raise ValueError('"log-gauss" can\'t start at 0, where log λ has no end: give a start above 0, for example .05')
-    return float(start)
+    return start
 
 
 def nodes(rule: str, num_steps: int, start: float | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -72,6 +73,24 @@ def from_tau(tau: np.ndarray) -> np.ndarray:
     return SINH_SCALE * np.sinh(tau)
 
 
+@dataclass(eq=False)
+class Panel:
+    """One interval of τ, its Gauss–Legendre nodes λ and weights, and what they gave."""
+
+    low: float
+    high: float
+    nodes: np.ndarray
+    weights: np.ndarray
+    total: np.ndarray | None = None  # token sums, [S]
+    gap: float = 0.0  # Σ total − (F(λ_high z) − F(λ_low z))
+
+
+def new_panel(low: float, high: float, order: int) -> Panel:
+    """``order`` nodes between two τ."""
+    tau, weights = _legendre(order, low, high)
+    return Panel(low, high, from_tau(tau), weights * SINH_SCALE * np.cosh(tau))
+
+
 class Panels:
     """Adaptive quadrature of one pair's integral: Gauss–Legendre panels in τ, the worst one split until the gap closes.
 
@@ -83,8 +102,8 @@ class Panels:
         self.left, self.order = int(num_steps), min(per_panel, int(num_steps))
         count = max(1, min(3, self.left // self.order))
         edges = np.linspace(to_tau(start), to_tau(1.0), count + 1)
-        self.panels: list[dict] = []
-        self._new = [{"ends": ends} for ends in zip(edges[:-1], edges[1:])]
+        self.panels: list[Panel] = []
+        self._new = [new_panel(low, high, self.order) for low, high in zip(edges[:-1], edges[1:])]
         self._scores: dict[float, float] = {}  # F at each τ where a panel begins or ends
         self._limit: float | None = None
 
@@ -95,13 +114,9 @@ class Panels:
 
     def wanted(self) -> tuple[np.ndarray, np.ndarray]:
         """(λ at which gradients are needed, λ at which F is needed and not yet known)."""
-        for panel in self._new:
-            tau, weight = _legendre(self.order, *panel["ends"])
-            panel["weights"] = weight * SINH_SCALE * np.cosh(tau)
-            panel["nodes"] = from_tau(tau)
         self.left -= self.order * len(self._new)
-        self._asked = sorted({end for panel in self._new for end in panel["ends"]} - self._scores.keys())
-        return np.concatenate([panel["nodes"] for panel in self._new]), from_tau(np.array(self._asked))
+        self._asked = sorted({end for panel in self._new for end in (panel.low, panel.high)} - self._scores.keys())
+        return np.concatenate([panel.nodes for panel in self._new]), from_tau(np.array(self._asked))
 
     def accept(self, gradients: np.ndarray, scores: np.ndarray, floor: float = 1e-3) -> None:
         """Take token sums z·∇F [nodes, S] and scores F [ends] for the last ``wanted``; split the worst panel if need be.
@@ -109,23 +124,21 @@ class Panels:
         The gap that is good enough: .01 · |F(z) − F(start · z)|, at least ``floor``.
         """
         self._scores |= zip(self._asked, map(float, scores))
-        for i, panel in enumerate(self._new):
-            part = gradients[i * self.order : (i + 1) * self.order]
-            panel["sum"] = panel["weights"] @ part
-            low, high = panel["ends"]
-            panel["gap"] = panel["sum"].sum() - (self._scores[high] - self._scores[low])
+        for panel, own in zip(self._new, np.split(gradients, len(self._new))):
+            panel.total = panel.weights @ own
+            panel.gap = panel.total.sum() - (self._scores[panel.high] - self._scores[panel.low])
         if self._limit is None:
             self._limit = max(0.01 * abs(scores[-1] - scores[0]), floor)
         self.panels += self._new
         self._new = []
-        good = abs(sum(panel["gap"] for panel in self.panels)) <= self._limit
-        if good and max(abs(panel["gap"]) for panel in self.panels) <= self._limit or self.left < 2 * self.order:
+        good = abs(sum(panel.gap for panel in self.panels)) <= self._limit
+        if good and max(abs(panel.gap) for panel in self.panels) <= self._limit or self.left < 2 * self.order:
             return
-        worst = max(self.panels, key=lambda panel: abs(panel["gap"]))
+        worst = max(self.panels, key=lambda panel: abs(panel.gap))
         self.panels.remove(worst)
-        low, high = worst["ends"]
-        self._new = [{"ends": (low, (low + high) / 2)}, {"ends": ((low + high) / 2, high)}]
+        middle = (worst.low + worst.high) / 2
+        self._new = [new_panel(worst.low, middle, self.order), new_panel(middle, worst.high, self.order)]
 
     def total(self) -> np.ndarray:
         """The integral's token sums, [S]."""
-        return np.sum([panel["sum"] for panel in self.panels], axis=0)
+        return np.sum([panel.total for panel in self.panels if panel.total is not None], axis=0)

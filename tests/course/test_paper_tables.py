@@ -94,7 +94,7 @@ def test_table_1_says_only_what_is_said():
 
 @pytest.mark.parametrize("number", [0, 9, -1, 2.0, "2", True, None])
 def test_there_is_no_other_table(number):
-    with pytest.raises(ValueError, match="the paper has tables 1 … 8; got"):
+    with pytest.raises(ValueError, match="number must be a whole number within 1 … 8, as the paper's tables are; got"):
         paper.table(number)
 
 

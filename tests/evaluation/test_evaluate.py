@@ -288,7 +288,9 @@ def test_a_method_that_refuses_one_pair_keeps_the_others(clip, pairs):
 
 
 def test_a_method_that_never_works_ends_the_run(clip, pairs):
-    with pytest.raises(ValueError, match="method 'nib' fails on every pair of its first batch: layer must be within 0 … 5"):
+    with pytest.raises(
+        ValueError, match="method 'nib' fails on every pair of its first batch: layer must be a whole number within 0 … 5"
+    ):
         call(clip, pairs, ["nib"], options={"nib": {"layer": 99}})
 
 

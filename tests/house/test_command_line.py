@@ -99,7 +99,7 @@ BAD = {
     "no picture": ([__file__, "a ring"], "is no readable picture"),
     "empty caption": (["PICTURE", " "], "caption 0 is empty"),
     "long caption": (["PICTURE", "red " * 90], "caption 0 has 92 tokens, the model reads at most 77"),
-    "layer": (["PICTURE", "a ring", "--layer", "13"], "layer must be within 0 … 12"),
+    "layer": (["PICTURE", "a ring", "--layer", "13"], "layer must be a whole number within 0 … 12"),
     "steps": (["PICTURE", "a ring", "--steps", "0"], "num_steps must be a whole number"),
     "device": (["PICTURE", "a ring", "--device", "tpu"], "unknown device 'tpu'"),
     "no clip": (["PICTURE", "a ring", "--clip", "."], "holds no CLIP: it has no config.json"),

@@ -10,7 +10,7 @@ from benchmarks import accuracy as tradeoffs
 from benchmarks import implementations as ways
 from benchmarks import speed as bench
 from benchmarks import tables as speed
-from nibkit.methods.cut import Side
+from nibkit.methods.cut import CutEncoder
 from nibkit.metrics import costs
 from nibkit.resources import data_dir
 
@@ -24,7 +24,7 @@ def test_all_ways_give_the_same_sums(side):
     att = nk.nib(clip, inputs, layer=3, num_steps=6)
     want = torch.cat([att.class_token[:, None], att.image.flatten(1)], 1) if side == "image" else att.text
     for sums in found:
-        for row, expected, length in zip(sums, want, Side(clip.image if side == "image" else clip.text, inputs, 3).length):
+        for row, expected, length in zip(sums, want, CutEncoder(clip.image if side == "image" else clip.text, inputs, 3).length):
             assert torch.allclose(row[:length], expected[:length], atol=1e-6)
     assert same(before["grads"], state(clip)["grads"]) and not any(w.requires_grad for w in clip.model.parameters())
 

@@ -50,11 +50,11 @@ def test_leaves_nothing_behind(clip):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(layer=99), "layer must be within"),
+        (dict(layer=99), "layer must be a whole number within"),
         (dict(num_steps=0), "num_steps must be a whole number"),
         (dict(draws=0), "draws must be a whole number"),
-        (dict(beta=-1), "beta must be 0 or more"),
-        (dict(lr=0), "lr above 0"),
+        (dict(beta=-1), "beta must be a number, 0 or more"),
+        (dict(lr=0), "lr must be a number above 0"),
         (dict(variant="new"), "variant must be"),
         (dict(batch_size=-2), "batch_size must be a whole number"),
     ],

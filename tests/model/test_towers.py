@@ -190,7 +190,7 @@ def test_default_layer_is_three_quarters_of_the_depth(depth, layer):
 
 @pytest.mark.parametrize("layer", [-1, 6, 99, (0, 6), (-1, 0)])
 def test_layers_out_of_range_are_refused(layer):
-    with pytest.raises(ValueError, match=r"layer must be within 0 … 5 for this model; got (-1|6|99)"):
+    with pytest.raises(ValueError, match=r"layer must be a whole number within 0 … 5; got (-1|6|99)"):
         nk.nib(tiny_clip(), tiny_inputs((4,)), layer=layer)
 
 

@@ -220,14 +220,13 @@ def midpoint_for_riemann(monkeypatch):
 
 def slopes_times(factor):
     def break_it(monkeypatch):
-        side = importlib.import_module("nibkit.methods.nib").Side
-        real = side.narrow
+        encoder = importlib.import_module("nibkit.methods.nib").CutEncoder
+        real = encoder.slopes
 
-        def wrong(self, *args, **kwargs):
-            scores, slopes = real(self, *args, **kwargs)
-            return scores, None if slopes is None else slopes * factor(self.latents)
+        def wrong(self, *args):
+            return real(self, *args) * factor(self.latents)
 
-        monkeypatch.setattr(side, "narrow", wrong)
+        monkeypatch.setattr(encoder, "slopes", wrong)
 
     return break_it
 

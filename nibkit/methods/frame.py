@@ -1,0 +1,105 @@
+"""The frame of every method: both encoders cut, the model left as it was, each encoder explained against the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional as nnf
+from tqdm.auto import tqdm
+
+from ..checks import check_whole, is_whole
+from ..model.clip import Clip
+from ..model.inputs import Inputs
+from ..model.repeatable import untouched
+from ..model.towers import ImageTower
+from .attribution import Attribution
+from .cut import CutEncoder
+
+VARIANTS = ("paper", "original")
+Layers = int | tuple[int | None, int | None] | None
+
+
+class Importance(NamedTuple):
+    """What a method says of one encoder.
+
+    values: tokens [B, S], the class token first for pictures; or pixels [B, H, W]. delta, null: [B], see ``Attribution``.
+    """
+
+    values: torch.Tensor
+    delta: torch.Tensor | None = None
+    null: torch.Tensor | None = None
+
+
+def explain_both(
+    clip: Clip,
+    inputs: Inputs,
+    layers: tuple[int, int],
+    explain: Callable[[CutEncoder, torch.Tensor], Importance],
+    method: str,
+    options: dict[str, Any],
+    batch_size: int | None = None,
+    bar: tqdm | None = None,
+) -> Attribution:
+    """Explain pictures and captions: ``explain(encoder, target)`` is called for each encoder, cut at its layer, with the other's
+    features as ``target`` [B, D].
+
+    The model is in evaluation mode meanwhile, gradients are off unless ``explain`` turns them on, and nothing is left behind.
+    """
+    inputs = clip.check(inputs, stacklevel=5)
+    with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
+        image, text = (CutEncoder(tower, inputs, layer, batch_size, bar) for tower, layer in zip((clip.image, clip.text), layers))
+        of_image, of_text = explain(image, text.features), explain(text, image.features)
+        similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
+        class_token, pixels, grid = None, None, (clip.image.grid, clip.image.grid)
+        if of_image.values.ndim == 3:
+            pixels, patches = of_image.values, patch_means(clip.image, of_image.values)
+        else:
+            class_token, patches = of_image.values[:, 0], of_image.values[:, 1:].unflatten(1, grid)
+        words = torch.where(real_tokens(text), of_text.values, 0.0)
+        words = nnf.pad(words, (0, inputs.input_ids.shape[1] - words.shape[1]))
+    return Attribution(
+        image=patches,
+        text=words,
+        tokens=clip.tokens(inputs),
+        similarity=similarity,
+        class_token=class_token,
+        image_delta=of_image.delta,
+        text_delta=of_text.delta,
+        image_null=of_image.null,
+        text_null=of_text.null,
+        words=inputs.words,
+        pixels=pixels,
+        method=method,
+        options=options,
+    )
+
+
+def check_layers(
+    clip: Clip, layer: Layers, name: str = "layer", looks_at: str = "", default: int | None = None
+) -> tuple[int, int]:
+    """(image, text) of one layer for both, or of a pair; None: ``default``, or ¾ of each depth, floored (9 of 12).
+
+    A cut may lie at 0 … depth. Where a method looks at a block instead, ``looks_at`` says what for: then 0 … depth − 1.
+    ValueError or TypeError, which calls it ``name``, if it is out of range.
+    """
+    pair = tuple(layer) if isinstance(layer, (tuple, list)) else (layer, layer)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be a whole number or a pair (image, text); got {layer!r}")
+    pair = tuple(default if block is None else block for block in pair)
+    for tower, block in zip((clip.image, clip.text), pair):
+        if looks_at and is_whole(block):
+            check_whole(name, block, 0, tower.depth - 1, purpose=f" for {looks_at}")
+    return clip.image.check_layer(pair[0]), clip.text.check_layer(pair[1])
+
+
+def real_tokens(encoder: CutEncoder) -> torch.Tensor:
+    """bool [B, S]: the tokens that the text encoder reads; what stands behind the end token, and holes, are none."""
+    mask = encoder.inputs.attention_mask[:, : encoder.latents.shape[1]] != 0
+    return mask & (torch.arange(mask.shape[1], device=mask.device) <= encoder.pooled[:, None])
+
+
+def patch_means(tower: ImageTower, pixels: torch.Tensor) -> torch.Tensor:
+    """The mean of a map [B, H, W] over each patch, [B, gh, gw]; what is left at the edges belongs to no patch."""
+    return nnf.avg_pool2d(pixels[:, None], tower.patch_size)[:, 0, : tower.grid, : tower.grid]
