@@ -1,6 +1,6 @@
-"""The command line: ``python -m nibkit explain PICTURE CAPTION`` explains your own picture.
+"""The command line: ``nibkit explain PICTURE CAPTION`` explains your own picture, ``nibkit compare`` compares methods.
 
-``python -m nibkit ledger`` writes the list of claims into README.md, ``python -m nibkit speed`` the tables of ``make bench``.
+``python -m nibkit`` is the same. What a command needs is imported when it is called.
 """
 
 from __future__ import annotations
@@ -11,74 +11,90 @@ import time
 import warnings
 from pathlib import Path
 
-from matplotlib import pyplot as plt
-from matplotlib.backend_bases import FigureCanvasBase
-
-from benchmarks.tables import write_speed
-
-from .course.claims import write_ledger
-from .methods.nib import nib
-from .model.loading import load_clip
-from .theory.quadrature import RULES
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line's arguments."""
-    parser = argparse.ArgumentParser(prog="python -m nibkit", description="The Narrowing Information Bottleneck on CLIP.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    explain = commands.add_parser("explain", help="which patches and which words make a picture and a caption alike")
-    explain.add_argument("picture", type=Path)
-    explain.add_argument("caption")
-    explain.add_argument(
-        "--clip", default="shapes", metavar="NAME_OR_FOLDER", help="shapes (bundled, default), a hub name, a folder"
-    )
-    explain.add_argument(
-        "--layer", type=int, default=None, help="cut both towers at the input of this block (default: 3/4 of the depth)"
-    )
-    explain.add_argument(
-        "--rule", choices=RULES, default="riemann", help="how the integral is summed (default: the paper's riemann)"
-    )
-    explain.add_argument("--steps", type=int, default=10, help="number of gradients (default: the paper's 10)")
-    explain.add_argument("--device", default=None, help="auto, cpu, cuda, mps")
-    explain.add_argument("--out", type=Path, default=Path("map.png"), help="where the figure goes (default: map.png)")
-    commands.add_parser("ledger", help="write the list of claims, data/claims.csv, into README.md")
-    commands.add_parser("speed", help="write what make bench measured, data/bench/*.csv, into README.md")
-    return parser
+COMMANDS = {
+    "explain": "which patches and which words make a picture and a caption alike",
+    "compare": "run methods on a data set, score their maps, print a table",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status (2: bad input, told in one line)."""
-    args = build_parser().parse_args(arguments)
-    if args.command in ("ledger", "speed"):
-        print(f"written: {(write_ledger if args.command == 'ledger' else write_speed)().name}")
-        return 0
-    with warnings.catch_warnings(), plt.rc_context():
+    """Run the command line; returns the exit status.
+
+    0: done; 1: ``compare`` could explain no pair; 2: bad input, told in one line; 130: stopped by Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="nibkit", description="The Narrowing Information Bottleneck on CLIP.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help="nibkit COMMAND --help says more")
+    for name, purpose in COMMANDS.items():
+        commands.add_parser(name, help=purpose, add_help=False)
+    if parser.parse_args(arguments[:1]).command == "compare":
+        from .evaluation.compare import build_parser, run
+    else:
+        build_parser, run = build_explain_parser, explain
+    args = build_parser().parse_args(arguments[1:])
+    with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-        return explain(args)
+        try:
+            return run(args)
+        except (OSError, ValueError, TypeError, ImportError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt as stopped:
+            print(str(stopped) or "stopped before anything was explained", file=sys.stderr)
+            return 130
+
+
+def build_explain_parser() -> argparse.ArgumentParser:
+    """The arguments of ``nibkit explain``."""
+    from .theory.quadrature import RULES
+
+    parser = argparse.ArgumentParser(
+        prog="nibkit explain",
+        description=f"Say {COMMANDS['explain']}: a value for each word, and a figure.",
+        epilog="Exit status: 0 done, 2 bad input (one line says what), 130 stopped by Ctrl-C.",
+    )
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("caption")
+    parser.add_argument(
+        "--clip", metavar="NAME_OR_FOLDER", help="shapes (bundled), a hub name, a folder (default: NIBKIT_CLIP, else shapes)"
+    )
+    parser.add_argument("--layer", type=int, help="cut both towers at the input of this block (default: 3/4 of the depth)")
+    parser.add_argument(
+        "--rule", choices=RULES, default="riemann", help="how the integral is summed (default: the paper's riemann)"
+    )
+    parser.add_argument("--steps", type=int, default=10, help="number of gradients (default: the paper's 10)")
+    parser.add_argument("--device", help="auto, cpu, cuda, mps")
+    parser.add_argument("--out", type=Path, default=Path("map.png"), help="where the figure goes (default: map.png)")
+    return parser
 
 
 def explain(args: argparse.Namespace) -> int:
-    """Explain one picture: print the words' values, write the figure."""
-    try:
-        if args.out.is_dir() or args.out.suffix[1:].lower() not in FigureCanvasBase.filetypes:
-            raise ValueError(f"--out {args.out} is no file name of a figure: give one such as map.png")
-        if not args.out.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {args.out.parent} for --out: make it first")
-        clip = load_clip(args.clip, device=args.device)
-        inputs = clip.prepare(args.picture, args.caption)
-        started = time.perf_counter()
-        attribution = nib(clip, inputs, layer=args.layer, num_steps=args.steps, rule=args.rule)
-    except (OSError, ValueError, TypeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    seconds = time.perf_counter() - started
+    """Explain one picture: print the words' values, write the figure; returns the exit status.
 
+    Raises, before any work, what ``load_clip``, ``Clip.prepare`` and ``nib`` raise of an argument, and ValueError or
+    FileNotFoundError if the figure would have no place to go.
+    """
+    from .checks import check_figure_path
+
+    check_figure_path("--out", args.out)
+
+    from matplotlib import pyplot as plt
+
+    from .methods.nib import nib
+    from .model.loading import load_clip
     from .show import plots
 
-    plots.use_style()
-    fig = plots.explain(args.picture, attribution, title=f"“{args.caption}”")
-    fig.savefig(args.out, dpi=120)
-    plt.close(fig)
+    clip = load_clip(args.clip, device=args.device)
+    inputs = clip.prepare(args.picture, args.caption)
+    started = time.perf_counter()
+    attribution = nib(clip, inputs, layer=args.layer, num_steps=args.steps, rule=args.rule)
+    seconds = time.perf_counter() - started
+
+    with plt.rc_context():
+        plots.use_style()
+        fig = plots.explain(args.picture, attribution, title=f"“{args.caption}”")
+        fig.savefig(args.out, dpi=120)
+        plt.close(fig)
     print(f"similarity {float(attribution.similarity[0]):.3f}   (cosine of picture and caption, {clip.name}, {seconds:.2f} s)")
     for word, value in attribution.words_of(0):
         print(f"{value:+.4f}  {word}")

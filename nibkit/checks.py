@@ -1,22 +1,24 @@
 """One way to check an argument: the same wording everywhere, before any work is done.
 
 Each check returns the value as Python's own type, so numpy's counts and pandas' ids are welcome; what is refused is named.
+Importing this loads no torch: who only reads a table of results does not wait for it.
 """
 
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from collections.abc import Collection
-from typing import overload
+from pathlib import Path
+from typing import SupportsIndex, TypeGuard, overload
 
 import numpy as np
-import torch
 
 
-def is_whole(value: object) -> bool:
-    """Is it a whole number: an int or a numpy integer (or anything else with ``__index__``), but no Boolean?"""
-    return hasattr(value, "__index__") and not isinstance(value, (bool, np.bool_, np.ndarray, torch.Tensor))
+def is_whole(value: object) -> TypeGuard[SupportsIndex]:
+    """Is it a whole number: an int or a numpy integer, but no Boolean?"""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 @overload
@@ -32,10 +34,10 @@ def check_whole(
     """
     if optional and value is None:
         return None
-    if not is_whole(value) or not least <= operator.index(value) <= (math.inf if most is None else most):  # type: ignore[arg-type]
+    if not is_whole(value) or not least <= operator.index(value) <= (math.inf if most is None else most):
         span = f", {least} or more" if most is None else f" within {least} … {most}"
         raise ValueError(f"{name} must be a whole number{span}{purpose}{', or None' if optional else ''}; got {value!r}")
-    return operator.index(value)  # type: ignore[arg-type]
+    return operator.index(value)
 
 
 def check_number(
@@ -83,10 +85,16 @@ def check_seed(value: object) -> int:
     return check_whole("seed", value, least=0)
 
 
-def check_choice(name: str, value: object, choices: Collection[str]) -> str:
-    """``value`` itself, one of these texts. ValueError, which lists them, if it is none."""
+@overload
+def check_choice(name: str, value: object, choices: Collection[str]) -> str: ...
+@overload
+def check_choice(name: str, value: object, choices: Collection[str], *, optional: bool) -> str | None: ...
+def check_choice(name: str, value: object, choices: Collection[str], *, optional: bool = False) -> str | None:
+    """``value`` itself, one of these texts; optional: None is fine, too. ValueError, which lists them, if it is none."""
+    if optional and value is None:
+        return None
     if not isinstance(value, str) or value not in choices:
-        quoted = [f'"{choice}"' for choice in choices]
+        quoted = [*(f'"{choice}"' for choice in choices), *(["None"] if optional else [])]
         listed = " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
         raise ValueError(f"{name} must be {listed}; got {value!r}")
     return value
@@ -99,7 +107,7 @@ def check_masks(
 
     Raises TypeError or ValueError on another type or shape, and where one of them is empty (unless ``empty`` allows it).
     """
-    array = masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks)
+    array = masks.detach().cpu().numpy() if hasattr(masks, "detach") else np.asarray(masks)  # a tensor's, or any array's
     if array.dtype != bool:
         raise TypeError(f"{name} must be booleans, True on the object; got {array.dtype} (compare: {name} > .5)")
     if array.ndim != 3 or len(array) != count or 0 in array.shape or (size is not None and array.shape[1:] != tuple(size)):
@@ -108,3 +116,13 @@ def check_masks(
     if not empty and not (some := array.any((1, 2))).all():
         raise ValueError(f"the mask of pair {some.argmin()} is empty: there is nothing to find, leave the pair out")
     return array
+
+
+def check_figure_path(name: str, path: Path) -> None:
+    """ValueError or FileNotFoundError, before any work, if no figure can be written there; ``name`` is the option's."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    if path.is_dir() or path.suffix[1:].lower() not in FigureCanvasBase.filetypes:
+        raise ValueError(f"{name} {path} is no file name of a figure: give one such as map.png")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} for {name}: make it first")

@@ -1,4 +1,4 @@
-"""The benchmark as a command: ``python -m nibkit.benchmark --data shapes --n 200 --methods nib m2ib --out results.sqlite``.
+"""Methods compared on a data set: ``nibkit compare --data shapes --n 200 --methods nib m2ib --out results.sqlite``.
 
 It stops at any moment (Ctrl-C, a power cut, kill) and goes on where it was when it is called again. From Python: ``nk.evaluate``.
 A method may have options of its own, ``nib:num_steps=5`` or ``rise:num_masks=600,seed=3``; so it is called in the table, too.
@@ -9,20 +9,22 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
-import os
 import re
 import sys
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..model.clip import Clip
-from .evaluate import PROTOCOLS, evaluate
+from ..checks import check_figure_path
+from ..metrics.names import PROTOCOLS
 from .report import STYLES, format_summary, plot_summary
 from .store import check_path, read_results
-from .summary import summarise
+
+if TYPE_CHECKING:
+    from ..model.clip import Clip
+    from .runner import Pair
 
 DATA = ("shapes", "folder", "conceptual-captions", "imagenet", "flickr8k", "rsicd")
 LISTED = 100  # rows that can't be used, at most so many by name
@@ -31,7 +33,7 @@ LISTED = 100  # rows that can't be used, at most so many by name
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     parser = argparse.ArgumentParser(
-        prog="python -m nibkit.benchmark",
+        prog="nibkit compare",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit status: 0 done, 1 no pair could be explained, 2 bad input (one line says what), 130 stopped by Ctrl-C.",
@@ -48,19 +50,21 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="of nk.datasets' loader, caption=closest for example",
     )
-    data.add_argument("--clip", metavar="NAME_OR_FOLDER", help="shapes (bundled, default), a hub name, a folder")
+    data.add_argument(
+        "--clip", metavar="NAME_OR_FOLDER", help="shapes (bundled), a hub name, a folder (default: NIBKIT_CLIP, else shapes)"
+    )
     data.add_argument("--device", help="auto, cpu, cuda, mps")
-    how = parser.add_argument_group("how")
-    how.add_argument("--methods", nargs="+", metavar="METHOD", help="names, or name:option=value,… (default: all)")
-    how.add_argument("--protocol", choices=PROTOCOLS, default="paper", help="of the metrics (default: paper)")
-    how.add_argument("--seed", type=int, default=0, help="of the scenes and of every method that draws numbers (default: 0)")
-    how.add_argument("--batch-size", type=int, default=8, help="pairs a call, the same for all methods (default: 8)")
-    how.add_argument("--timing", type=int, default=1, help="how often each batch is timed, the median counts (default: 1)")
-    how.add_argument(
+    manner = parser.add_argument_group("how")
+    manner.add_argument("--methods", nargs="+", metavar="METHOD", help="names, or name:option=value,… (default: all)")
+    manner.add_argument("--protocol", choices=PROTOCOLS, default="paper", help="of the metrics (default: paper)")
+    manner.add_argument("--seed", type=int, default=0, help="of the scenes and of every method that draws numbers (default: 0)")
+    manner.add_argument("--batch-size", type=int, default=8, help="pairs a call, the same for all methods (default: 8)")
+    manner.add_argument("--timing", type=int, default=1, help="how often each batch is timed, the median counts (default: 1)")
+    manner.add_argument(
         "--curve-steps", type=int, help="also insertion and deletion areas, by curves of so many steps (default: none)"
     )
-    how.add_argument("--retry-skipped", action="store_true", help="try again what an earlier run skipped")
-    how.add_argument(
+    manner.add_argument("--retry-skipped", action="store_true", help="try again what an earlier run skipped")
+    manner.add_argument(
         "--dask",
         nargs="?",
         const="",
@@ -76,62 +80,45 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status (see ``--help``)."""
-    args = build_parser().parse_args(arguments)
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-        try:
-            check_outputs(args)
-            table = read_results(args.out) if args.read else run(args)
-            return report(args, table)
-        except (OSError, ValueError, TypeError, ImportError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt as stopped:
-            print(str(stopped) or "stopped before anything was explained", file=sys.stderr)
-            return 130
+def run(args: argparse.Namespace) -> int:
+    """Explain, score and report, or only report; returns the exit status, 0 or 1.
 
-
-def check_outputs(args: argparse.Namespace) -> None:
-    """ValueError or FileNotFoundError, before any work, if a result would have no place to go."""
+    Raises, before any work, what ``nk.evaluate`` raises, and ValueError or FileNotFoundError on options that do not fit.
+    """
     if args.out is not None:
         check_path(args.out)
     elif args.read:
         raise ValueError("--read needs --out, the file to be read")
     if args.figure is not None:
-        from matplotlib.backend_bases import FigureCanvasBase
-
-        if args.figure.is_dir() or args.figure.suffix[1:].lower() not in FigureCanvasBase.filetypes:
-            raise ValueError(f"--figure {args.figure} is no file name of a figure: give one such as summary.png")
-        if not args.figure.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {os.fspath(args.figure.parent)!r} for --figure: make it first")
+        check_figure_path("--figure", args.figure)
+    return report(args, read_results(args.out) if args.read else explain(args))
 
 
-def run(args: argparse.Namespace) -> pd.DataFrame:
-    """Load, explain, score."""
+def explain(args: argparse.Namespace) -> pd.DataFrame:
+    """The table of ``nk.evaluate``."""
     from ..methods.registry import METHODS
     from ..model.loading import load_clip
+    from .evaluate import evaluate
 
     methods = None if args.methods is None else dict(map(read_method, args.methods))
-    if args.methods is not None and len(methods) < len(args.methods):
+    if methods is not None and len(methods) < len(args.methods):
         raise ValueError("--methods names one twice")
     if args.against is not None and args.against not in (methods or METHODS):
         raise ValueError(f"--against {args.against} is not among the methods: {', '.join(methods or METHODS)}")
     clip = load_clip(args.clip, device=args.device)
     pairs = load_pairs(args, clip)
     list_skipped(getattr(pairs, "skipped", ()))
-    how = dict(batch_size=args.batch_size, protocol=args.protocol, seed=args.seed, timing=args.timing)
-    how |= dict(curve_steps=args.curve_steps, retry_skipped=args.retry_skipped)
+    names = ("batch_size", "protocol", "seed", "timing", "curve_steps", "retry_skipped")
+    options: dict[str, Any] = {name: getattr(args, name) for name in names}
     if args.dask:
         import distributed
 
         with distributed.Client(args.dask) as client:
-            return evaluate(clip, pairs, methods, args.out, client=client, **how)
-    return evaluate(clip, pairs, methods, args.out, engine=None if args.dask is None else "dask", **how)
+            return evaluate(clip, pairs, methods, args.out, client=client, **options)
+    return evaluate(clip, pairs, methods, args.out, engine=None if args.dask is None else "dask", **options)
 
 
-def list_skipped(rows: Iterable) -> None:
+def list_skipped(rows: Sequence[tuple[str, str]]) -> None:
     """Name the data set's rows that can't be used: the warning of the loader counts them, and there may be millions."""
     for number, (id, reason) in enumerate(rows):
         if number == LISTED:
@@ -140,7 +127,7 @@ def list_skipped(rows: Iterable) -> None:
         print(f"skipped: {id}: {reason}", file=sys.stderr)
 
 
-def load_pairs(args: argparse.Namespace, clip: Clip) -> Iterable:
+def load_pairs(args: argparse.Namespace, clip: Clip) -> Iterable[Pair]:
     """The data set that is meant."""
     from ..data import datasets
 
@@ -156,16 +143,16 @@ def load_pairs(args: argparse.Namespace, clip: Clip) -> Iterable:
     return load(args.path, limit=args.limit, **{"seed": seed} | options)
 
 
-def read_method(text: str) -> tuple[str, tuple[str, dict]]:
+def read_method(text: str) -> tuple[str, tuple[str, dict[str, Any]]]:
     """ "rise:num_masks=600,seed=3" as (label, (name, options))."""
-    name, _, given = text.partition(":")
-    return text, (name, read_options(filter(None, re.split(r",(?=\w+=)", given))))
+    name, _, options = text.partition(":")
+    return text, (name, read_options(filter(None, re.split(r",(?=\w+=)", options))))
 
 
-def read_options(given: Iterable[str]) -> dict:
+def read_options(parts: Iterable[str]) -> dict[str, Any]:
     """["num_masks=600", "rule=gauss"] as a mapping; a value that is no Python literal is text."""
-    options = {}
-    for part in given:
+    options: dict[str, Any] = {}
+    for part in parts:
         key, equals, value = part.partition("=")
         if not equals or not key.isidentifier():
             raise ValueError(f"{part!r} is no option: write name=value")
@@ -177,14 +164,15 @@ def read_options(given: Iterable[str]) -> dict:
 
 
 def report(args: argparse.Namespace, table: pd.DataFrame) -> int:
-    """Print the summary, write the figure, say where the rows are."""
+    """Print the summary, write the figure, say where the rows are; returns the exit status."""
+    from .summary import summarise
+
     for row in table.attrs["skipped"]:
         print(f"skipped: {row['pair']}{row['method'] and ' by '}{row['method']}: {row['reason']}", file=sys.stderr)
     if table.empty:
         print("no pair could be explained", file=sys.stderr)
         return 1
-    methods = list(dict.fromkeys(table["method"]))
-    summary = summarise(table, args.against or ("nib" if "nib" in methods else None))
+    summary = summarise(table, args.against or ("nib" if "nib" in set(table["method"]) else None))
     print(format_summary(summary, args.summary), end="")
     if args.figure is not None:
         import matplotlib
@@ -196,7 +184,3 @@ def report(args: argparse.Namespace, table: pd.DataFrame) -> int:
     if args.out is not None:
         print(f"{len(table)} rows in {args.out}", file=sys.stderr)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

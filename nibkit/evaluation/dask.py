@@ -10,12 +10,25 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
 
 from ..methods.registry import Method
 from ..model.clip import Clip
-from .runner import Job, Measures, Outcome, Runner, fingerprint
+from .runner import Job, Measures, Outcome, Runner, Work, fingerprint
+
+if TYPE_CHECKING:
+    import distributed
+
+ELSEWHERE = (
+    "workers load the model by its name, and {name!r} is none that they can find: save model, tokenizer and processor to a "
+    "folder that all of them see (save_pretrained), and load it from there"
+)
+_ONE_BATCH = threading.Lock()  # at a time in a process, also where a worker has several threads: counts are the batch's own
+_RUNNERS: dict[tuple, Runner] = {}
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,7 @@ class Recipe:
 
     name: str
     device: str
-    dtype: object
+    dtype: torch.dtype
     attention: str
     weights: str
     methods: tuple[Method, ...]
@@ -32,24 +45,15 @@ class Recipe:
 
     @property
     def key(self) -> tuple:
+        """What two recipes for the same runner have in common; functions need not be hashable."""
         methods = tuple((method.label, method.written) for method in self.methods)
         return self.name, self.device, str(self.dtype), self.attention, self.weights, methods, self.measures
 
 
-ELSEWHERE = (
-    "workers load the model by its name, and {name!r} is none that they can find: save model, tokenizer and processor to a "
-    "folder that all of them see (save_pretrained), and load it from there"
-)
-_HERE = (
-    threading.Lock()
-)  # one batch at a time in a process, also where its worker has several threads: counts are the batch's own
-_RUNNERS: dict[tuple, Runner] = {}
-
-
 @contextlib.contextmanager
 def on_dask(
-    client, clip: Clip, weights: str, methods: list[Method], measures: Measures
-) -> Iterator[Callable[[Iterator[Job]], Iterator[Outcome]]]:
+    client: distributed.Client | None, clip: Clip, weights: str, methods: list[Method], measures: Measures
+) -> Iterator[Work]:
     """A function that has jobs done on the client's cluster, their outcomes in the order in which they are ready.
 
     client: a ``distributed.Client``; None: a cluster of its own on this machine, a process a core, closed on the way out.
@@ -64,24 +68,24 @@ def on_dask(
         raise TypeError(f"client must be a distributed.Client; got {type(client).__name__}")
     name = clip.name if clip.name == "shapes" or not os.path.isdir(clip.name) else os.path.abspath(clip.name)
     if name != "shapes" and not os.path.isdir(name) and "/" not in name:  # no hub name either
-        raise ValueError(f"{ELSEWHERE.format(name=name)}")
+        raise ValueError(ELSEWHERE.format(name=name))
     attention = clip.model.config._attn_implementation or "sdpa"
     recipe = Recipe(name, clip.device.type, clip.dtype, attention, weights, tuple(methods), measures)
 
     with contextlib.ExitStack() as stack:
 
-        def run(jobs: Iterator[Job]) -> Iterator[Outcome]:
+        def run(jobs: Iterator[Job]) -> Generator[Outcome, None, None]:
             user = client
             if user is None:
                 local = stack.enter_context(distributed.LocalCluster(threads_per_worker=1, dashboard_address=":0"))
                 user = stack.enter_context(distributed.Client(local))
-            some = 2 * max(1, sum(user.nthreads().values()))  # enough that none waits, few enough that pictures don't pile up
-            submit = lambda job: user.submit(work, recipe, job, pure=False)  # noqa: E731
-            running = distributed.as_completed(map(submit, itertools.islice(jobs, some)))
+            futures = (user.submit(work, recipe, job, pure=False) for job in jobs)
+            ahead = 2 * max(1, sum(user.nthreads().values()))  # enough that none waits, few enough that pictures don't pile up
+            running = distributed.as_completed(itertools.islice(futures, ahead))
             try:
                 for future in running:
                     outcomes = future.result()
-                    running.update(map(submit, itertools.islice(jobs, 1)))
+                    running.update(itertools.islice(futures, 1))
                     yield from outcomes
             finally:
                 user.cancel([*running.futures])
@@ -91,7 +95,7 @@ def on_dask(
 
 def work(recipe: Recipe, job: Job) -> list[Outcome]:
     """One batch, on a worker."""
-    with _HERE:
+    with _ONE_BATCH:
         if recipe.key not in _RUNNERS:
             _RUNNERS.clear()  # one model at a time
             _RUNNERS[recipe.key] = make_runner(recipe)

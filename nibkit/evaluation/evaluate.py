@@ -10,29 +10,35 @@ import contextlib
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from ..checks import check_choice, check_seed, check_whole, is_whole
 from ..methods.registry import Method, read_methods
+from ..metrics.names import PROTOCOLS
 from ..model.clip import Clip
 from ..resources import version
-from .runner import Job, Measures, Outcome, Runner, fingerprint
+from .runner import Job, Measures, Pair, Runner, Work, fingerprint, id_of
 from .store import ALL, Store
 
-PROTOCOLS = ("paper", "eos")
+if TYPE_CHECKING:
+    import distributed
+
+Id = str | int
 
 
 def evaluate(
     clip: Clip,
-    pairs: Iterable,
-    methods: Iterable[str] | Mapping | None = None,
+    pairs: Iterable[Pair],
+    methods: Iterable[str] | Mapping[str, Any] | None = None,
     out: str | os.PathLike | None = None,
     *,
-    options: Mapping[str, Mapping] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = 8,
     protocol: str = "paper",
     seed: int = 0,
@@ -41,15 +47,15 @@ def evaluate(
     retry_skipped: bool = False,
     progress: bool = True,
     engine: str | None = None,
-    client=None,
+    client: distributed.Client | None = None,
 ) -> pd.DataFrame:
     """Explain every pair by every method and score the maps.
 
     Args:
         clip: the model.
-        pairs: an iterable of pairs with ``id`` (text or int, each once), ``image``, ``caption`` and, where the truth is
-            known, ``masks`` (bool [k, H, W], of what the caption names) or ``scene``: any data set of ``nk.datasets``. It is gone
-            through once, a batch at a time.
+        pairs: an iterable of pairs with ``id`` (text or a whole number, each once), ``image``, ``caption`` and, where the truth
+            is known, ``masks`` (bool [k, H, W], of what the caption names) or ``scene``: any data set of ``nk.datasets``. It is
+            gone through once, a batch at a time.
         methods: names of ``nk.METHODS`` (None: all of them); or a mapping from labels of your own to a name or a function
             (clip, inputs, **options) -> Attribution, with options or without: ``{"nib n=5": ("nib", {"num_steps": 5})}``.
             One that takes ``masks`` or ``words`` gets the pairs' truth: ``{"oracle": nk.controls.oracle_map}``.
@@ -88,36 +94,27 @@ def evaluate(
     """
     if not isinstance(clip, Clip):
         raise TypeError(f"clip must be nk.load_clip's; got {type(clip).__name__}")
-    for name, value, least in (("batch_size", batch_size, 1), ("timing", timing, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}")
-    if curve_steps is not None:
-        patches = clip.image.grid**2
-        if isinstance(curve_steps, bool) or not isinstance(curve_steps, int) or not 1 <= curve_steps <= patches:
-            raise ValueError(f"curve_steps must be a whole number within 1 … {patches}, or None; got {curve_steps!r}")
-    if protocol not in PROTOCOLS:
-        raise ValueError(f'protocol must be "paper" or "eos"; got {protocol!r}')
-    if engine not in (None, "dask"):
-        raise ValueError(f'engine must be "dask" or None; got {engine!r}')
+    batch_size, timing, seed = check_whole("batch_size", batch_size), check_whole("timing", timing), check_seed(seed)
+    curve_steps = check_whole("curve_steps", curve_steps, most=clip.image.grid**2, optional=True)
+    check_choice("protocol", protocol, PROTOCOLS)
+    check_choice("engine", engine, ("dask",), optional=True)
     chosen = read_methods(methods, options, seed)
-    total = len(pairs) if hasattr(pairs, "__len__") else None
+    total = len(pairs) if isinstance(pairs, Sized) else None
     if total == 0:
         raise ValueError("there are no pairs to explain: the data set is empty")
     if isinstance(pairs, (list, tuple)):
         check_ids(pairs)
     weights, measures = fingerprint(clip), Measures(protocol, timing, curve_steps)
-    settings = describe(clip, weights) | dict(seed=seed, batch_size=batch_size) | asdict(measures)
-    settings = {name: str(value) for name, value in settings.items()}
+    common = describe(clip, weights) | {"seed": seed, "batch_size": batch_size} | asdict(measures)
+    settings = {name: str(value) for name, value in common.items()}
     written = {method.label: method.written for method in chosen}
-    order: dict = {}  # id -> position
+    order: dict[Id, int] = {}  # id -> position
     with contextlib.ExitStack() as stack:
-        work: Callable[[Iterator[Job]], Iterator[Outcome]]
+        work: Work = Runner(clip, chosen, measures).all
         if engine or client is not None:
             from .dask import on_dask
 
             work = stack.enter_context(on_dask(client, clip, weights, chosen, measures))
-        else:
-            work = Runner(clip, chosen, measures).all
         store = stack.enter_context(Store(out, settings, written, free=("model",)))
         if retry_skipped:
             store.reopen_skipped()
@@ -134,56 +131,60 @@ def evaluate(
     return arrange(table, order, list(written))
 
 
-def open_jobs(pairs: Iterable, methods: Sequence[Method], batch_size: int, store: Store, order: dict, bar: tqdm) -> Iterator[Job]:
+def open_jobs(
+    pairs: Iterable[Pair], methods: Sequence[Method], batch_size: int, store: Store, order: dict[Id, int], bar: tqdm
+) -> Iterator[Job]:
     """The batches that have something left to do; ``order`` takes the position of every pair that comes by."""
     stream = iter(pairs)
     while batch := list(itertools.islice(stream, batch_size)):
         for pair in batch:
             check_pair(pair, len(order), order, store)
-            order[pair.id] = len(order)
+            order[id_of(pair)] = len(order)
+        ids = [id_of(pair) for pair in batch]
         missing = {
-            method.label: [i for i, pair in enumerate(batch) if not {(pair.id, method.label), (pair.id, ALL)} & store.done]
+            method.label: [i for i, id in enumerate(ids) if not {(id, method.label), (id, ALL)} & store.done]
             for method in methods
         }
         bar.update(len(batch) * len(methods) - sum(map(len, missing.values())))
         if any(missing.values()):
-            yield Job(batch, [order[pair.id] for pair in batch], missing)
+            yield Job(batch, [order[id] for id in ids], missing)
     if not order:
         raise ValueError("there are no pairs to explain: the data set is empty")
 
 
-def check_pair(pair, position: int, seen: Mapping, store: Store) -> None:
+def check_pair(pair: Pair, position: int, seen: Mapping[Id, int], store: Store) -> None:
     """ValueError or TypeError if it is no pair, if its id came before, or if the file knows another pair by that id."""
     if not hasattr(pair, "id") or not hasattr(pair, "caption"):
         raise TypeError(f"pair {position} must have id, image and caption, as those of nk.datasets; got {type(pair).__name__}")
-    if isinstance(pair.id, bool) or not isinstance(pair.id, (str, int)):
-        raise TypeError(f"the id of pair {position} must be text or an int; got {pair.id!r}")
-    if pair.id in seen:
-        raise ValueError(f"pairs {seen[pair.id]} and {position} have the same id {pair.id!r}: give each its own")
-    if store.captions.get(pair.id, str(pair.caption)) != str(pair.caption):
+    if not isinstance(pair.id, str) and not is_whole(pair.id):
+        raise TypeError(f"the id of pair {position} must be text or a whole number; got {pair.id!r}")
+    id, caption = id_of(pair), str(pair.caption)
+    if id in seen:
+        raise ValueError(f"pairs {seen[id]} and {position} have the same id {id!r}: give each its own")
+    if (stored := store.captions.get(id, caption)) != caption:
         raise ValueError(
-            f"{store.path} holds another pair of id {pair.id!r} ({store.captions[pair.id]!r} there, {pair.caption!r} here): "
+            f"{store.path} holds another pair of id {id!r} ({stored!r} there, {pair.caption!r} here): "
             "give the same data set, or another file"
         )
 
 
-def check_ids(pairs: Sequence) -> None:
+def check_ids(pairs: Sequence[Pair]) -> None:
     """ValueError on a repeated id, before any work; where the pairs are only met one by one, it comes when the second is met."""
-    seen: dict = {}
+    seen: dict[Any, int] = {}
     for position, pair in enumerate(pairs):
         if (id := getattr(pair, "id", position)) in seen:
             raise ValueError(f"pairs {seen[id]} and {position} have the same id {id!r}: give each its own")
         seen[id] = position
 
 
-def arrange(table: pd.DataFrame, order: Mapping, methods: Sequence[str]) -> pd.DataFrame:
+def arrange(table: pd.DataFrame, order: Mapping[Id, int], methods: Sequence[str]) -> pd.DataFrame:
     """The rows of these pairs and methods, in their order."""
-    place = {method: i for i, method in enumerate(methods)}
-    skipped = [row for row in table.attrs["skipped"] if row["pair"] in order and (row["method"] in place or row["method"] == ALL)]
+    rank = {method: i for i, method in enumerate(methods)} | {ALL: -1}
+    skipped = [row for row in table.attrs["skipped"] if row["pair"] in order and row["method"] in rank]
     table = table[table["pair"].isin(list(order)) & table["method"].isin(methods)]
-    key = table["pair"].map(order) * len(methods) + table["method"].map(place)
+    key = table["pair"].map(order) * len(methods) + table["method"].map(rank)
     table = table.loc[key.sort_values(kind="stable").index].reset_index(drop=True)
-    table.attrs["skipped"] = sorted(skipped, key=lambda row: (order[row["pair"]], place.get(row["method"], -1)))
+    table.attrs["skipped"] = sorted(skipped, key=lambda row: (order[row["pair"]], rank[row["method"]]))
     if skipped:
         first = table.attrs["skipped"][0]
         warnings.warn(
@@ -194,7 +195,7 @@ def arrange(table: pd.DataFrame, order: Mapping, methods: Sequence[str]) -> pd.D
     return table
 
 
-def describe(clip: Clip, weights: str) -> dict[str, str]:
+def describe(clip: Clip, weights: str) -> dict[str, object]:
     """What the rows were made with: a run that goes on must have all of it but the model's name in common."""
     device = torch.cuda.get_device_name(clip.device) if clip.device.type == "cuda" else clip.device.type
     versions = {"nibkit": version(), "torch": torch.__version__}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
-from ..metrics.costs import COSTS
-from .summary import better
+from ..checks import check_choice, check_number, check_whole
+from ..metrics.names import COSTS, better
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 REFERENCE, OTHERS = "#D55E00", "#0072B2"  # the colours of a figure's reference method and of all else
 STYLES = ("markdown", "latex", "csv")
 SHOWN_COSTS = ("fps", "peak_memory", "forward", "backward")
+ARROWS = {"markdown": {-1: " ↓", 0: "", 1: " ↑"}, "latex": {-1: r" $\downarrow$", 0: "", 1: r" $\uparrow$"}}
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {c: f"\\{c}" for c in "&%$#_{}"}
 
 
@@ -27,58 +31,57 @@ def format_summary(
     is; mean [interval], the best mean in bold, a star where it differs from the reference method's with p_holm below
     ``significance``; costs are medians. A last line says so. "csv": the summary unrounded, a row per metric and method.
 
-    Raises ValueError on an unknown style or metric.
+    Raises ValueError on an unknown style or metric, or a significance that is not within 0 … 1.
     """
-    if style not in STYLES:
-        raise ValueError(f"style must be one of {', '.join(STYLES)}; got {style!r}")
+    check_choice("style", style, STYLES)
+    significance = check_number("significance", significance, least=0, most=1)
     chosen = choose(summary, metrics)
     if style == "csv":
-        return summary[summary["metric"].isin(chosen if metrics is not None else list(summary["metric"]))].to_csv(index=False)
-    methods = list(dict.fromkeys(summary["method"]))
-    columns = {metric: summary[summary["metric"] == metric].set_index("method") for metric in chosen}
-    cells = {metric: cells_of(metric, column, significance, style) for metric, column in columns.items()}
-    arrows = {"markdown": {-1: " ↓", 0: "", 1: " ↑"}, "latex": {-1: r" $\downarrow$", 0: "", 1: r" $\uparrow$"}}[style]
-    head = ["method", *(escape(metric, style) + arrows[better(metric)] for metric in chosen)]
+        return (summary if metrics is None else summary[summary["metric"].isin(chosen)]).to_csv(index=False)
+    rows_of = {metric: summary[summary["metric"] == metric].set_index("method") for metric in chosen}
+    cells = {metric: cells_of(metric, rows, significance, style) for metric, rows in rows_of.items()}
+    head = ["method", *(escape(metric, style) + ARROWS[style][better(metric)] for metric in chosen)]
+    methods = summary["method"].unique()
     body = [[escape(method, style), *(cells[metric].get(method, "–") for metric in chosen)] for method in methods]
     note = footnote(summary[summary["metric"].isin(chosen)], significance)
     if style == "markdown":
-        lines = [head, ["---", *["---:"] * len(chosen)], *body]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n"
-    head, *body = (" & ".join(line).replace("–", "--") + r" \\" for line in (head, *body))
+        lines = ["| " + " | ".join(line) + " |" for line in (head, ["---", *["---:"] * len(chosen)], *body)]
+        return "\n".join(lines) + f"\n\n{note}\n"
+    first, *others = (" & ".join(line).replace("–", "--") + r" \\" for line in (head, *body))
     begin = rf"\begin{{tabular}}{{l{'r' * len(chosen)}}}"
-    lines = [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", f"% {note}"]
+    lines = [begin, r"\toprule", first, r"\midrule", *others, r"\bottomrule", r"\end{tabular}", f"% {note}"]
     return "\n".join(lines) + "\n"
 
 
 def choose(summary: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
     """The metrics to show: those asked for, or all that some method has a number for and the main costs."""
-    there = list(dict.fromkeys(summary["metric"]))
+    known = summary["metric"].unique().tolist()
     if metrics is None:
-        said = set(summary.loc[summary["n"] > 0, "metric"])
-        return [metric for metric in there if metric in said and (metric not in COSTS or metric in SHOWN_COSTS)]
-    if unknown := [metric for metric in metrics if metric not in there]:
-        raise ValueError(f"no metric {unknown[0]!r} in the summary: it has {', '.join(there)}")
+        counted = set(summary.loc[summary["n"] > 0, "metric"])
+        return [metric for metric in known if metric in counted and (metric not in COSTS or metric in SHOWN_COSTS)]
+    if unknown := [metric for metric in metrics if metric not in known]:
+        raise ValueError(f"no metric {unknown[0]!r} in the summary: it has {', '.join(known)}")
     return list(metrics)
 
 
-def cells_of(metric: str, column: pd.DataFrame, significance: float, style: str) -> dict[str, str]:
+def cells_of(metric: str, rows: pd.DataFrame, significance: float, style: str) -> dict[str, str]:
     """Each method's cell, of one metric's rows of the summary."""
-    value = column["median"] if metric in COSTS else column["mean"]
-    decimals = decimals_of(value)
-    best = {1: value.max(), -1: value.min()}.get(better(metric), math.nan)
-    found = {}
-    for method, row in column.iterrows():
-        if math.isnan(value[method]):
+    center = "median" if metric in COSTS else "mean"
+    decimals = decimals_of(rows[center])
+    best = {1: rows[center].max(), -1: rows[center].min()}.get(better(metric), math.nan)
+    cells = {}
+    for method, row in rows.to_dict("index").items():
+        if math.isnan(value := row[center]):
             continue
-        text = f"{value[method]:.{decimals}f}"
-        if not math.isnan(best) and round(value[method], decimals) == round(best, decimals):
+        text = f"{value:.{decimals}f}"
+        if not math.isnan(best) and round(value, decimals) == round(best, decimals):
             text = rf"\textbf{{{text}}}" if style == "latex" else f"**{text}**"
         if row.get("p_holm", math.nan) < significance:
             text += r"$^{*}$" if style == "latex" else r"\*"
         if not math.isnan(row["low"]):
             text += f" [{row['low']:.{decimals}f}, {row['high']:.{decimals}f}]"
-        found[method] = text
-    return found
+        cells[str(method)] = text
+    return cells
 
 
 def decimals_of(values: pd.Series) -> int:
@@ -110,36 +113,41 @@ def escape(text: str, style: str) -> str:
 def plot_summary(summary: pd.DataFrame, metrics: Sequence[str] | None = None, columns: int = 4) -> Figure:
     """A panel per metric: each method's mean and its interval (dot and bar), the quartiles (thin line, median as a tick).
 
-    The reference method has a colour of its own, and its mean is a dotted line through the panel. Costs are
-    shown by their quartiles alone, around the median. metrics: which ones; by default all but the costs. columns: panels in a
-    row.
+    The reference method has a colour of its own, and its mean is a dotted line through the panel. Costs are shown by their
+    quartiles alone, around the median. metrics: which ones; by default all but the costs. columns: panels in a row.
 
-    Raises ValueError on an unknown metric.
+    Raises ValueError on an unknown metric, or columns that are no whole number, 1 or more.
     """
+    from matplotlib import pyplot as plt
+
+    columns = check_whole("columns", columns)
     metrics = choose(summary, metrics) if metrics is not None else [m for m in choose(summary, None) if m not in COSTS]
     if not metrics:
         raise ValueError("the summary has costs alone: name those to be shown, metrics=['fps'] for example")
-    methods = list(dict.fromkeys(summary["method"]))
-    colors = {method: REFERENCE if method == summary.attrs.get("against") else OTHERS for method in methods}
+    methods = summary["method"].unique().tolist()
     rows, columns = -(-len(metrics) // columns), min(columns, len(metrics))
     size = (3.1 * columns + 1.2, rows * (1.1 + 0.36 * len(methods)))
     fig, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
     for ax, metric in zip(axes.flat, metrics):
-        column = summary[summary["metric"] == metric].set_index("method")
-        center = "median" if metric in COSTS else "mean"
-        for i, method in enumerate(methods):
-            if method in column.index:
-                row = column.loc[method]
-                if not row["binary"]:  # quartiles of yes and no say nothing
-                    ax.plot([row["q25"], row["q75"]], [i, i], color=colors[method], lw=1, alpha=0.6)
-                    ax.plot(row["median"], i, "|", color=colors[method], ms=9)
-                ax.plot([row["low"], row["high"]], [i, i], color=colors[method], lw=4, alpha=0.5, solid_capstyle="butt")
-                ax.plot(row[center], i, "o", color=colors[method], ms=6)
-        if (against := summary.attrs.get("against")) in column.index:
-            ax.axvline(column.loc[against, center], color="0.4", ls=":", lw=1, zorder=0)
-        ax.set_yticks(range(len(methods)), methods)
-        ax.set_xlabel(metric + {-1: " (less is better)", 0: "", 1: " (more is better)"}[better(metric)])
+        draw_panel(ax, metric, summary[summary["metric"] == metric].set_index("method"), methods, summary.attrs.get("against"))
     axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)  # shared: the first method on top
     for ax in axes.flat[len(metrics) :]:
         ax.set_axis_off()
     return fig
+
+
+def draw_panel(ax: Axes, metric: str, rows: pd.DataFrame, methods: Sequence[str], against: str | None) -> None:
+    """One metric's panel: ``rows`` are its rows of the summary, by method; ``against`` is the reference method."""
+    center, by_method = "median" if metric in COSTS else "mean", rows.to_dict("index")
+    for i, method in enumerate(methods):
+        if (row := by_method.get(method)) is not None:
+            color = REFERENCE if method == against else OTHERS
+            if not row["binary"]:  # quartiles of yes and no say nothing
+                ax.plot([row["q25"], row["q75"]], [i, i], color=color, lw=1, alpha=0.6)
+                ax.plot(row["median"], i, "|", color=color, ms=9)
+            ax.plot([row["low"], row["high"]], [i, i], color=color, lw=4, alpha=0.5, solid_capstyle="butt")
+            ax.plot(row[center], i, "o", color=color, ms=6)
+    if against in by_method:
+        ax.axvline(by_method[against][center], color="0.4", ls=":", lw=1, zorder=0)
+    ax.set_yticks(range(len(methods)), methods)
+    ax.set_xlabel(metric + {-1: " (less is better)", 0: "", 1: " (more is better)"}[better(metric)])

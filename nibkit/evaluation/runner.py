@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,14 +17,41 @@ import torch
 from ..methods.attribution import Attribution
 from ..methods.registry import Method
 from ..metrics.confidence import confidence
-from ..metrics.costs import COSTS, PASSES, count_passes, timed, with_peak_memory
+from ..metrics.costs import count_passes, timed, with_peak_memory
 from ..metrics.curves import insertion_deletion
 from ..metrics.localisation import localisation, named_masks, named_words
+from ..metrics.names import COSTS, PASSES
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from .store import ALL
 
 OF_A_PAIR = (ValueError, TypeError, OSError)  # what a single pair may be the cause of; all else ends the run
+
+
+Result = TypeVar("Result")
+
+
+class Pair(Protocol):
+    """What ``evaluate`` explains: a picture (anything that ``clip.prepare`` takes) and its caption, under an id of their own.
+
+    Where the truth is known it has ``masks``, too (bool [k, H, W], of what the caption names), or ``scene``.
+    """
+
+    @property
+    def id(self) -> Any:
+        """Text or a whole number, each once; see ``id_of``."""
+
+    @property
+    def image(self) -> Any:
+        """May raise ValueError, TypeError or OSError: the pair is then skipped."""
+
+    @property
+    def caption(self) -> str: ...
+
+
+def id_of(pair: Pair) -> str | int:
+    """The pair's id as Python's own type: 1 and numpy's 1 (an id from pandas) are one id, in a table and in a file."""
+    return pair.id if isinstance(pair.id, str) else operator.index(pair.id)
 
 
 @dataclass(frozen=True)
@@ -37,18 +67,25 @@ class Measures:
 class Job:
     """A batch: the pairs, their positions in the data set, and for each method's label the rows that it has yet to explain."""
 
-    pairs: list
+    pairs: Sequence[Pair]
     positions: list[int]
     missing: dict[str, list[int]]
 
 
+Row = dict[str, Any]  # of ``results``: a column's name and its value
+Skipped = tuple[str | int, str, str]  # pair, method, reason
+
+
 @dataclass
 class Outcome:
-    """Rows to be written together: ``rows`` of results, ``skipped`` as (pair, method, reason)."""
+    """What is written together: ``pairs`` as (id, position, caption), ``rows`` of results, and what was skipped."""
 
-    pairs: list[tuple]
-    rows: list[dict] = field(default_factory=list)
-    skipped: list[tuple] = field(default_factory=list)
+    pairs: list[tuple[str | int, int, str]]
+    rows: list[Row] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+Work = Callable[[Iterator[Job]], Generator[Outcome, None, None]]
 
 
 class Runner:
@@ -60,7 +97,7 @@ class Runner:
 
     def __call__(self, job: Job) -> Iterator[Outcome]:
         """An outcome for each method that has rows to add, and before them one if pairs can't be prepared."""
-        names = [(pair.id, position, str(pair.caption)) for pair, position in zip(job.pairs, job.positions)]
+        pairs = [(id_of(pair), position, str(pair.caption)) for pair, position in zip(job.pairs, job.positions)]
         wanted = sorted({row for rows in job.missing.values() for row in rows})
 
         def prepare(rows: list[int]) -> Inputs:
@@ -68,107 +105,106 @@ class Runner:
 
         inputs, good, bad = attempt(prepare, wanted)
         if bad:
-            yield Outcome(names, skipped=[(names[i][0], ALL, reason) for i, reason in bad.items()])
+            yield Outcome(pairs, skipped=[(pairs[i][0], ALL, reason) for i, reason in bad.items()])
+        if inputs is None:
+            return
         for method in self.methods:
             rows = [i for i in job.missing.get(method.label, []) if i in good]
             if rows:
                 part = inputs[[good.index(i) for i in rows]]
-                found, skipped = self.explain(method, part, [job.pairs[i] for i in rows])
-                yield Outcome(names, found, skipped)
+                yield Outcome(pairs, *self.explain(method, part, [job.pairs[i] for i in rows]))
 
-    def all(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+    def all(self, jobs: Iterable[Job]) -> Generator[Outcome, None, None]:
         """The outcomes of many jobs, one after the other."""
         for job in jobs:
             yield from self(job)
 
-    def explain(self, method: Method, inputs: Inputs, pairs: list) -> tuple[list[dict], list[tuple]]:
+    def explain(self, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> tuple[list[Row], list[Skipped]]:
         """(rows of ``results``, rows of ``skipped``) of one method on prepared pairs."""
-        device, everything = self.clip.device, list(range(len(pairs)))
         if method.label not in self.peak_memory:
             self.warm_up(method, inputs, pairs)
 
-        def call(rows: list[int]):
-            part = inputs[rows]
-            options = method.options | truth(method, part, [pairs[i] for i in rows])
+        def call(rows: list[int]) -> tuple[Attribution, Row]:
+            explain_rows = bound(self.clip, method, inputs[rows], [pairs[i] for i in rows])
             with count_passes(self.clip) as passes:
-                att, seconds = timed(lambda: method.function(self.clip, part, **options), device, self.measures.timing)
-            return att, seconds / len(rows), passes
+                att, seconds = timed(explain_rows, self.clip.device, self.measures.timing)
+            seconds, calls = seconds / len(rows), len(rows) * self.measures.timing
+            costs = dict(zip(COSTS, (seconds, 1 / seconds, self.peak_memory[method.label])))
+            return att, costs | {name: getattr(passes, name) / calls for name in PASSES}
 
-        result, explained, bad = attempt(call, everything)
-        rows: list[dict] = []
-        if explained:
-            att, seconds, passes = result
-            finite = all_finite(att)
-            bad |= {i: "the map holds NaN or infinity" for i, ok in zip(explained, finite) if not ok}
-            place = {i: k for k, (i, ok) in enumerate(zip(explained, finite)) if ok}
+        table: list[Row] = []
+        result, explained, bad = attempt(call, list(range(len(pairs))))
+        if result is not None:
+            att, costs = result
+            place = {i: k for k, (i, finite) in enumerate(zip(explained, all_finite(att))) if finite}
+            bad |= {i: "the map holds NaN or infinity" for i in explained if i not in place}
 
             def score(rows: list[int]) -> pd.DataFrame:
-                return scores(self.clip, inputs[rows], att[[place[i] for i in rows]], [pairs[i] for i in rows], self.measures)
+                maps = att[[place[i] for i in rows]]
+                return scores(self.clip, inputs[rows], maps, [pairs[i] for i in rows], self.measures)
 
             metrics, scored, unscored = attempt(score, list(place))
             bad |= unscored
-            each = len(explained) * self.measures.timing
-            costs = dict(zip(COSTS, (seconds, 1 / seconds, self.peak_memory[method.label])))
-            costs |= {name: getattr(passes, name) / each for name in PASSES}
-            if scored:
-                rows = [
-                    {"pair": pairs[i].id, "method": method.label} | {name: float(v) for name, v in values.items()} | costs
-                    for i, values in zip(scored, metrics.to_dict("records"))
-                ]
-        return rows, [(pairs[i].id, method.label, bad[i]) for i in sorted(bad)]
+            records: list[Any] = [] if metrics is None else metrics.astype(float).to_dict("records")
+            table = [{"pair": id_of(pairs[i]), "method": method.label} | row | costs for i, row in zip(scored, records)]
+        return table, [(id_of(pairs[i]), method.label, bad[i]) for i in sorted(bad)]
 
-    def warm_up(self, method: Method, inputs: Inputs, pairs: list) -> None:
+    def warm_up(self, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> None:
         """First calls set up what later ones find ready: one of one pair, then one of the batch, whose peak memory is kept."""
 
         def call(rows: list[int]) -> float:
-            part, batch = inputs[rows], [pairs[i] for i in rows]
-            method.function(self.clip, part[0], **method.options, **truth(method, part[0], batch[:1]))
-            options = method.options | truth(method, part, batch)
-            return with_peak_memory(lambda: method.function(self.clip, part, **options), self.clip.device)[1]
+            bound(self.clip, method, inputs[rows[:1]], [pairs[rows[0]]])()
+            return with_peak_memory(bound(self.clip, method, inputs[rows], [pairs[i] for i in rows]), self.clip.device)[1]
 
-        peak, good, bad = attempt(call, list(range(len(pairs))))
-        if not good:
+        peak, _, bad = attempt(call, list(range(len(pairs))))
+        if peak is None:
             raise ValueError(f"method {method.label!r} fails on every pair of its first batch: {bad[0]}")
         self.peak_memory[method.label] = peak
 
 
-def scores(clip: Clip, inputs: Inputs, att: Attribution, pairs: list, measures: Measures) -> pd.DataFrame:
+def bound(clip: Clip, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> Callable[[], Attribution]:
+    """The method's call on these pairs, with its options and what it wants to know of the truth."""
+    return functools.partial(method.function, clip, inputs, **method.options, **truth(method, inputs, pairs))
+
+
+def scores(clip: Clip, inputs: Inputs, att: Attribution, pairs: Sequence[Pair], measures: Measures) -> pd.DataFrame:
     """The metrics of a batch, a row per pair: confidence, areas if asked for, localisation where the truth is known."""
     table = confidence(clip, inputs, att, protocol=measures.protocol)
     if measures.curve_steps is not None:
         table = table.join(insertion_deletion(clip, inputs, att, steps=measures.curve_steps))
-    found = []
+    localised = []
     for i, pair in enumerate(pairs):
         mask, distractor = true_masks(pair)
         if mask is not None and mask.any():
-            found.append(localisation(att[i], mask[None], None if distractor is None else distractor[None]).set_axis([i]))
-    return table.join(pd.concat(found)) if found else table
+            row = localisation(att[i], mask[None], None if distractor is None else distractor[None])
+            localised.append(row.set_axis([i]))
+    return table.join(pd.concat(localised)) if localised else table
 
 
-def true_masks(pair) -> tuple[np.ndarray | None, np.ndarray | None]:
+def true_masks(pair: Pair) -> tuple[np.ndarray | None, np.ndarray | None]:
     """What the caption names and what else is there, bool [H, W] each; None where that is not known.
 
     Of a pair without ``scene`` all masks together count as what the caption names.
     """
-    if getattr(pair, "scene", None) is not None:
-        masks, distractors = named_masks([pair.scene])
-        return masks[0], distractors[0]
+    if (scene := getattr(pair, "scene", None)) is not None:
+        named, distractors = named_masks([scene])
+        return named[0], distractors[0]
     masks = getattr(pair, "masks", None)
-    return (None if masks is None else np.asarray(masks).any(0)), None
+    return (None if masks is None else np.logical_or.reduce(masks)), None
 
 
-def truth(method: Method, inputs: Inputs, pairs: list) -> dict[str, np.ndarray]:
+def truth(method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:
     """What the method wants to know of the truth: masks [B, H, W], words [B, T]. ValueError if a pair has no masks."""
-    found = {}
+    wanted = {}
     if "masks" in method.truth:
-        masks = [true_masks(pair)[0] for pair in pairs]
-        if any(mask is None for mask in masks):
+        masks = [mask for mask, _ in map(true_masks, pairs) if mask is not None]
+        if len(masks) < len(pairs):
             raise ValueError(f"{method.label!r} needs true masks, which this pair has not")
-        found["masks"] = np.stack(masks)
-    scenes = [getattr(pair, "scene", None) for pair in pairs]
-    if "words" in method.truth and None not in scenes:
-        found["words"] = named_words(scenes, inputs)
-    return found
+        wanted["masks"] = np.stack(masks)
+    scenes = [scene for pair in pairs if (scene := getattr(pair, "scene", None)) is not None]
+    if "words" in method.truth and len(scenes) == len(pairs):
+        wanted["words"] = named_words(scenes, inputs)
+    return wanted
 
 
 def all_finite(att: Attribution) -> list[bool]:
@@ -177,7 +213,7 @@ def all_finite(att: Attribution) -> list[bool]:
     return torch.stack([torch.isfinite(m).flatten(1).all(1) for m in maps]).all(0).tolist()
 
 
-def attempt(call: Callable[[list[int]], object], rows: list[int]) -> tuple[object, list[int], dict[int, str]]:
+def attempt(call: Callable[[list[int]], Result], rows: list[int]) -> tuple[Result | None, list[int], dict[int, str]]:
     """``call`` on all rows at once; if that fails, on those that do not fail alone.
 
     Returns (result or None, the rows that it is of, for each other row the reason).

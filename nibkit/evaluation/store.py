@@ -7,20 +7,19 @@ Tables: ``results`` (a row per pair and method), ``skipped`` (what could not be 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from ..metrics.costs import COSTS
+from ..metrics.names import COSTS
 
-try:
-    import fcntl
-except ImportError:  # Windows: SQLite's own lock is held instead, so nobody can read before the run ends
-    fcntl = None
-
+# On Windows, which has no fcntl, SQLite's own lock is held instead, so nobody can read before the run ends.
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 PATIENCE = 30.0  # seconds that a reader or writer waits for another to finish a batch
 APPLICATION, SCHEMA = 0x4E4942, 1  # "NIB": how we know a file as ours
 ALL = ""  # in ``skipped``: the pair can't be explained by any method
@@ -54,23 +53,17 @@ class Store:
         methods: Mapping[str, str],
         free: Sequence[str] = (),
     ):
-        self.path, self._lock = None if out is None else Path(out), None
-        try:
+        self.path = None if out is None else Path(out)
+        with contextlib.ExitStack() as stack:
             if self.path is not None:
                 check_path(self.path)
-                self._lock = lock(self.path)
-            self._connection = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=PATIENCE)
-            try:
-                self._open(settings, methods, free)
-            except BaseException:
-                self._connection.close()
-                raise
-        except BaseException:
-            if self._lock is not None:
-                self._lock.close()
-            raise
-        self.captions = dict(self._rows("SELECT pair, caption FROM pairs"))
-        self.done = set(self._rows("SELECT pair, method FROM results UNION SELECT pair, method FROM skipped"))
+                stack.enter_context(lock(self.path))  # let go after the connection: closing a file drops SQLite's locks on it
+            connection = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=PATIENCE)
+            self._connection = stack.enter_context(contextlib.closing(connection))
+            self._open(settings, methods, free)
+            self.captions: dict[str | int, str] = dict(self._rows("SELECT pair, caption FROM pairs"))
+            self.done = set(self._rows("SELECT pair, method FROM results UNION SELECT pair, method FROM skipped"))
+            self._opened = stack.pop_all()
 
     def _open(self, settings: Mapping[str, str], methods: Mapping[str, str], free: Sequence[str]) -> None:
         try:
@@ -82,13 +75,13 @@ class Store:
                         self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
                     self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
-                check_kind(self._connection, self.path)
+                check_kind(self._connection, self.path or Path(":memory:"))
                 if (verdict := next(self._rows("PRAGMA quick_check"))[0]) != "ok":
                     raise sqlite3.DatabaseError(verdict)
                 self._agree("settings", settings, free)
                 self._agree("methods", methods)
         except sqlite3.OperationalError as error:
-            if "locked" in str(error):
+            if self.path is not None and "locked" in str(error):
                 raise busy(self.path) from error
             raise
         except sqlite3.DatabaseError as error:
@@ -96,15 +89,15 @@ class Store:
 
     def _agree(self, table: str, wanted: Mapping[str, str], free: Sequence[str] = ()) -> None:
         """Note what is new; ValueError where the file says otherwise."""
-        held = dict(self._rows(f"SELECT * FROM {table}"))
-        other = [
-            f"{name} {held[name]} there, {value} here"
+        stored = dict(self._rows(f"SELECT * FROM {table}"))
+        conflicts = [
+            f"{name} {stored[name]} there, {value} here"
             for name, value in wanted.items()
-            if name not in free and held.get(name, value) != value
+            if name not in free and stored.get(name, value) != value
         ]
-        if other:
+        if conflicts:
             raise ValueError(
-                f"the rows in {self.path} were made under other {table} ({'; '.join(other)}): "
+                f"the rows in {self.path} were made under other {table} ({'; '.join(conflicts)}): "
                 "call with the same ones to go on, or give another file"
             )
         for name, value in wanted.items():
@@ -113,10 +106,8 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *_) -> None:
-        self._connection.close()
-        if self._lock is not None:
-            self._lock.close()  # after the connection: closing a file drops the locks that SQLite has on it
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -141,8 +132,8 @@ class Store:
         skipped = list(skipped)
         with self.transaction():
             self._connection.executemany("INSERT OR IGNORE INTO pairs VALUES (?, ?, ?)", pairs)
-            there = {name for _, name, *_ in self._rows("PRAGMA table_info(results)")}
-            for column in dict.fromkeys(name for row in rows for name in row if name not in there):
+            columns = {name for _, name, *_ in self._rows("PRAGMA table_info(results)")}
+            for column in dict.fromkeys(name for row in rows for name in row if name not in columns):
                 self._connection.execute(f"ALTER TABLE results ADD COLUMN {quote(column)} REAL")
             for row in rows:
                 names, marks = ", ".join(map(quote, row)), ", ".join("?" * len(row))
@@ -204,7 +195,7 @@ def check_path(path: Path) -> None:
                 raise ValueError(f"out={os.fspath(path)!r} is a file of another kind: it is left as it is, give another name")
 
 
-def check_kind(connection: sqlite3.Connection, path: Path | None) -> None:
+def check_kind(connection: sqlite3.Connection, path: Path) -> None:
     """ValueError if the database is not ours."""
     kind = tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if kind != (APPLICATION, SCHEMA):
@@ -212,17 +203,21 @@ def check_kind(connection: sqlite3.Connection, path: Path | None) -> None:
         raise ValueError(f"{os.fspath(path)!r} is {what}: it is left as it is, give another name")
 
 
-def lock(path: Path):
-    """The file, opened and locked against other runs; the system unlocks it when the process ends, however it ends."""
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """The file locked against other runs; the system unlocks it when the process ends, however it ends.
+
+    Raises BlockingIOError if another run has it.
+    """
     if fcntl is None:
-        return None
-    file = path.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise busy(path) from error
-    return file
+        yield
+        return
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise busy(path) from error
+        yield
 
 
 def busy(path: Path) -> BlockingIOError:

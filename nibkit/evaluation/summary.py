@@ -6,21 +6,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
-from ..metrics.costs import COSTS
+from ..checks import check_number, check_seed, check_whole
+from ..metrics.names import COSTS, better
 
-LESS = ("drop", "deletion", "seconds", "memory", "forward", "backward")
-MORE = ("increase", "insertion", "pointing", "iou", "precision", "beats", "fps")
-
-
-def better(metric: str) -> int:
-    """−1 where less is better, 1 where more is, 0 where the metric's name does not say."""
-    return 1 if any(word in metric for word in MORE) else -1 if any(word in metric for word in LESS) else 0
+Interval = Callable[[np.ndarray], tuple[float, float]]  # of the mean of some values [n]
 
 
 def summarise(
@@ -58,23 +56,24 @@ def summarise(
     if table.duplicated(["pair", "method"]).any():
         twice = table[table.duplicated(["pair", "method"])].iloc[0]
         raise ValueError(f"the table has two rows of pair {twice['pair']!r} and method {twice['method']!r}")
-    methods = list(dict.fromkeys(table["method"]))
+    methods = table["method"].unique().tolist()
     if against is not None and against not in methods:
         raise ValueError(f"against={against!r} is not in the table: its methods are {', '.join(methods)}")
-    if not 0 < level < 1 or isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:
-        raise ValueError(f"level must be within 0 … 1 and resamples 1 or more; got {level!r} and {resamples!r}")
+    level, resamples = check_number("level", level, above=0, below=1), check_whole("resamples", resamples)
+    bootstrap = functools.partial(interval, level=level, resamples=resamples, seed=check_seed(seed))
     columns = [name for name in table.columns if name not in ("pair", "method")]
     chosen = [name for name in columns if better(name)] if metrics is None else list(metrics)
     if unknown := set(chosen) - set(columns):
         raise ValueError(f"no metric {sorted(unknown)[0]!r} in the table: it has {', '.join(columns)}")
     rows = []
     for metric in chosen:
-        wide = table.pivot(index="pair", columns="method", values=metric).astype(float)
+        wide, cost = table.pivot(index="pair", columns="method", values=metric).astype(float), metric in COSTS
         binary = is_binary(wide.to_numpy())
         for method in methods:
-            row = describe(wide[method].dropna().to_numpy(), None if metric in COSTS else (level, resamples, seed))
-            if against not in (None, method) and metric not in COSTS:
-                row |= compare(wide[[method, against]].dropna().to_numpy().T, binary, (level, resamples, seed))
+            row = describe(wide[method].dropna().to_numpy(), None if cost else bootstrap)
+            if against not in (None, method) and not cost:
+                ours, theirs = wide[[method, against]].dropna().to_numpy().T
+                row |= compare(ours, theirs, binary, bootstrap)
             rows.append({"metric": metric, "method": method, "binary": binary} | row)
     summary = pd.DataFrame(rows)
     if "p" in summary:
@@ -83,25 +82,24 @@ def summarise(
     return summary
 
 
-def describe(values: np.ndarray, how: tuple[float, int, int] | None) -> dict[str, float]:
-    """Number, mean, its interval and the quartiles of one method's values [n]; how: level, resamples, seed."""
+def describe(values: np.ndarray, bootstrap: Interval | None) -> dict[str, Any]:
+    """Number, mean, its interval (None: none is drawn) and the quartiles of one method's values [n]."""
     if not len(values):
         return {"n": 0, **dict.fromkeys(("mean", "low", "high", "q25", "median", "q75"), np.nan)}
-    low, high = interval(values, *how) if how else (np.nan, np.nan)
+    low, high = bootstrap(values) if bootstrap else (np.nan, np.nan)
     q25, median, q75 = np.quantile(values, (0.25, 0.5, 0.75))
     return {"n": len(values), "mean": values.mean(), "low": low, "high": high, "q25": q25, "median": median, "q75": q75}
 
 
-def compare(values: np.ndarray, binary: bool, how: tuple[float, int, int]) -> dict:
-    """Two methods' values on the same pairs, [2, n]: the first against the second."""
-    ours, theirs = values
+def compare(ours: np.ndarray, theirs: np.ndarray, binary: bool, bootstrap: Interval) -> dict[str, Any]:
+    """Two methods' values on the same pairs, [n] each: the first against the second."""
     if not len(ours):
         return {"pairs": 0}
-    low, high = interval(ours - theirs, *how)
-    test = mcnemar if binary else wilcoxon
+    difference, test = ours - theirs, mcnemar if binary else wilcoxon
+    low, high = bootstrap(difference)
     return {
         "pairs": len(ours),
-        "difference": (ours - theirs).mean(),
+        "difference": difference.mean(),
         "difference_low": low,
         "difference_high": high,
         "test": test.__name__,
@@ -109,7 +107,7 @@ def compare(values: np.ndarray, binary: bool, how: tuple[float, int, int]) -> di
     }
 
 
-def interval(values: np.ndarray, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:
+def interval(values: ArrayLike, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> tuple[float, float]:
     """Bootstrap interval of the mean, bias-corrected and accelerated (Efron 1987); of differences, it is the paired bootstrap.
 
     Values that are all equal give themselves; of a single one nothing can be said (NaN).
@@ -118,21 +116,19 @@ def interval(values: np.ndarray, level: float = 0.95, resamples: int = 9999, see
     if len(values) < 2:
         return np.nan, np.nan
     if np.ptp(values) == 0:
-        return values[0], values[0]
-    found = stats.bootstrap(
-        (values,), np.mean, confidence_level=level, n_resamples=resamples, batch=max(1, 10**6 // len(values)),
-        rng=np.random.default_rng(seed),
-    )  # fmt: skip
-    return tuple(map(float, found.confidence_interval))
+        return float(values[0]), float(values[0])
+    batch, generator = max(1, 10**6 // len(values)), np.random.default_rng(seed)
+    drawn = stats.bootstrap((values,), np.mean, confidence_level=level, n_resamples=resamples, batch=batch, rng=generator)
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
 def is_binary(values: np.ndarray) -> bool:
     """Are there two values alone, no and yes: 0 and 1, or 0 and 100 percent?"""
-    found = set(np.unique(values[~np.isnan(values)]))
-    return len(found) > 0 and (found <= {0.0, 1.0} or found <= {0.0, 100.0})
+    known = set(np.unique(values[~np.isnan(values)]))
+    return len(known) > 0 and (known <= {0.0, 1.0} or known <= {0.0, 100.0})
 
 
-def mcnemar(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def mcnemar(ours: ArrayLike, theirs: ArrayLike) -> float:
     """Two-sided exact McNemar test (1947): do two methods say yes equally often, on the same pairs?
 
     Only pairs that one says yes to and the other no count; under the null hypothesis they fall either way like a coin.
@@ -142,7 +138,7 @@ def mcnemar(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return float(stats.binomtest(only, only + other).pvalue) if only + other else 1.0
 
 
-def wilcoxon(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def wilcoxon(ours: ArrayLike, theirs: ArrayLike) -> float:
     """Two-sided Wilcoxon signed-rank test (1945) of paired values; equal pairs are left out, as Wilcoxon did.
 
     Exact for few pairs, else by the normal approximation (scipy's choice).
@@ -152,7 +148,7 @@ def wilcoxon(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return float(stats.wilcoxon(difference).pvalue) if len(difference) else 1.0
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
+def holm(p: ArrayLike) -> np.ndarray:
     """Holm's step-down correction (1979) of a family of p-values: bounds the chance of one false find or more. NaN stays NaN.
 
     The i-th smallest of m (i = 0 …) is multiplied by m − i, and none may lie below the one before it or above 1.

@@ -1,7 +1,8 @@
-"""How good is a map? Confidence drop and increase, insertion and deletion: the model itself is asked again. Notebook 09.
+"""How good is a map? Confidence drop and increase: the model itself is asked again. Notebook 09.
 
-All of them scale a picture or a caption by a map in 0 … 1 and look at F, the cosine with the other side of the same pair, which
-stays whole. What "removed" means: the mean colour (0 after normalisation), or a place without a word; see ``masking``.
+A picture or a caption is scaled by its map in 0 … 1, and F, the cosine with the other side of the same pair, which stays whole,
+is looked at before and after. What "removed" means: the mean colour (0 after normalisation), or a place without a word; see
+``masking``.
 
 A map is min–max scaled first. One that is constant has nothing to say and becomes all zeros (the published code divides by zero):
 the picture is then all mean colour. To have a map used as it is, give a ``masking.Scaled``, as ``controls.ones_map`` does.
@@ -12,19 +13,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 
-from ..checks import check_batch_size
+from ..checks import check_batch_size, check_choice
 from ..methods.attribution import Attribution
 from ..model.captions import first
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
-from ..model.repeatable import untouched
 from .masking import check_maps, compound, cosine, cut, encode, shift, token_weights
-
-PROTOCOLS = ("paper", "eos")
-
-
-# --- confidence drop and increase ---------------------------------------------------------------------------------------------
+from .names import PROTOCOLS
 
 
 def confidence(
@@ -56,35 +53,39 @@ def confidence(
         ValueError, TypeError: an unknown protocol, maps that are not of these inputs or hold NaN or infinity, a caption with
             nothing between its start and end token.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f'protocol must be "paper" or "eos"; got {protocol!r}')
-    check_batch_size(batch_size)
+    check_choice("protocol", protocol, PROTOCOLS)
+    batch_size = check_batch_size(batch_size)
     inputs = clip.check(inputs)
     check_maps(inputs, att)
     real, words = find_words(clip, inputs)
-    heat = att.heatmap(tuple(inputs.pixel_values.shape[-2:])).to(clip.device)
+    height, width = inputs.pixel_values.shape[-2:]
+    heat = att.heatmap((height, width)).to(clip.device)
     if protocol == "eos":
-        scored, weights = inputs, torch.where(words, token_weights(att, words), 1.0)
-        start = torch.zeros_like(words[:, :1], dtype=torch.long)
+        captions, weights = inputs, torch.where(words, token_weights(att, words), 1.0)
     else:
-        scored, start = cut(inputs, words), first(words)
-        weights = compound(scored, shift(token_weights(att, real), words)[0])
-    everyone = np.arange(len(inputs))
-    with untouched(clip.model), torch.no_grad():
-        pictures = encode(clip.image, inputs, everyone, None, lambda rows: heat[rows], batch_size=batch_size)
-        captions = encode(clip.text, scored, everyone, None, lambda rows: weights[rows], batch_size=batch_size)
-        text = captions[0] if protocol == "eos" else encode(clip.text, inputs, everyone, None, batch_size=batch_size)[0]
-        position = start[:, 0] + clip.text.pooled(scored)
-    table, relative, cosines = {}, {}, {}
-    for side, features, other in (("image", pictures, text), ("text", captions, pictures[0])):
-        before, after = (cosine(found, other) for found in features)
-        table |= {f"{side}_drop": 100 * np.maximum(0.0, before - after), f"{side}_increase": 100.0 * (after > before)}
-        relative[f"{side}_relative_drop"] = relative_drop(before, after)
-        cosines |= {f"{side}_before": before, f"{side}_after": after}
-    return pd.DataFrame(table | relative | cosines | {"text_position": position.cpu().numpy()})
+        captions = cut(inputs, words)
+        weights = compound(captions, shift(token_weights(att, real), words)[0])
+
+    image, scaled_image = encode(clip.image, inputs, None, lambda rows: heat[rows], batch_size=batch_size)
+    text, scaled_text = encode(clip.text, captions, None, lambda rows: weights[rows], batch_size=batch_size)
+    whole = text if protocol == "eos" else encode(clip.text, inputs, None, batch_size=batch_size)[0]
+    cosines = {
+        "image": (cosine(image, whole), cosine(scaled_image, whole)),
+        "text": (cosine(text, image), cosine(scaled_text, image)),
+    }
+
+    table = {}
+    for side, (before, after) in cosines.items():
+        table[f"{side}_drop"] = 100 * np.maximum(0.0, before - after)
+        table[f"{side}_increase"] = 100.0 * (after > before)
+    table |= {f"{side}_relative_drop": relative_drop(*scores) for side, scores in cosines.items()}
+    for side, scores in cosines.items():
+        table |= dict(zip((f"{side}_before", f"{side}_after"), scores))
+    start = 0 if protocol == "eos" else first(words)[:, 0]  # of what is encoded, in the caption
+    return pd.DataFrame(table | {"text_position": (start + clip.text.pooled(captions)).cpu().numpy()})
 
 
-def relative_drop(before, after) -> np.ndarray:
+def relative_drop(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     """Average Drop's summand as Chattopadhay et al. (2018) defined it, 100 · max(0, before − after) / before, in percent.
 
     It was made for class probabilities. A cosine may be 0 or negative: such a score has no share to lose, and the result is NaN
@@ -93,6 +94,3 @@ def relative_drop(before, after) -> np.ndarray:
     before, after = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     positive = before > 0
     return np.where(positive, 100 * np.maximum(0.0, before - after) / np.where(positive, before, 1.0), np.nan)
-
-
-# --- insertion and deletion ---------------------------------------------------------------------------------------------------

@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
+from ..checks import check_whole
 from ..model.clip import Clip
 
 MEGABYTE = 10**6
@@ -26,8 +29,7 @@ FORMULAS = flop_registry | {  # and the CPU's fused attention, which torch's lis
         g.shape, q.shape, k.shape, v.shape
     ),
 }
-PASSES = ("forward", "backward", "forward_image", "forward_text", "backward_image", "backward_text")
-COSTS = ("seconds", "fps", "peak_memory", *PASSES)
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -66,14 +68,14 @@ def count_passes(clip: Clip) -> Iterator[Passes]:
     """
     passes, handles = Passes(), []
 
-    def watch(side: str) -> Callable:
-        def backward(gradient: torch.Tensor) -> None:
-            setattr(passes, f"backward_{side}", getattr(passes, f"backward_{side}") + len(gradient))
+    def watch(side: str) -> Callable[[nn.Module, tuple, torch.Tensor], None]:
+        def add(name: str, rows: torch.Tensor) -> None:
+            setattr(passes, name, getattr(passes, name) + len(rows))
 
-        def forward(module, arguments, output: torch.Tensor) -> None:
-            setattr(passes, f"forward_{side}", getattr(passes, f"forward_{side}") + len(output))
+        def forward(module: nn.Module, arguments: tuple, output: torch.Tensor) -> None:
+            add(f"forward_{side}", output)
             if output.requires_grad:
-                handles.append(output.register_hook(backward))
+                handles.append(output.register_hook(lambda gradient: add(f"backward_{side}", gradient)))
 
         return forward
 
@@ -94,7 +96,7 @@ class CountFlops(TorchDispatchMode):
         super().__init__()
         self.total = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if formula := FORMULAS.get(func._overloadpacket):
             self.total += formula(*args, **(kwargs or {}), out_val=result)
@@ -109,10 +111,13 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def timed(call: Callable, device: torch.device, repeats: int = 1) -> tuple[object, float]:
-    """(the last result, median wall-clock seconds of ``repeats`` calls), the device's queue empty before and after each."""
+def timed(call: Callable[[], Result], device: torch.device, repeats: int = 1) -> tuple[Result, float]:
+    """(the last result, median wall-clock seconds of ``repeats`` calls), the device's queue empty before and after each.
+
+    Raises ValueError if repeats is no whole number, 1 or more.
+    """
     seconds = []
-    for _ in range(repeats):
+    for _ in range(check_whole("repeats", repeats)):
         synchronize(device)
         started = time.perf_counter()
         result = call()
@@ -121,7 +126,7 @@ def timed(call: Callable, device: torch.device, repeats: int = 1) -> tuple[objec
     return result, statistics.median(seconds)
 
 
-def with_peak_memory(call: Callable, device: torch.device) -> tuple[object, float]:
+def with_peak_memory(call: Callable[[], Result], device: torch.device) -> tuple[Result, float]:
     """(result, peak memory of the call in MB above what was in use before it: the model, the inputs, all else).
 
     On CUDA: what torch's allocator handed out (``max_memory_allocated``). On the CPU: how far the process's resident memory rose,
@@ -132,13 +137,13 @@ def with_peak_memory(call: Callable, device: torch.device) -> tuple[object, floa
     if device.type == "cuda":
         synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        allocated = torch.cuda.memory_allocated(device)
         result = call()
         synchronize(device)
-        return result, (torch.cuda.max_memory_allocated(device) - before) / MEGABYTE
-    before = _reset_high_water_mark() if device.type == "cpu" else float("nan")
+        return result, (torch.cuda.max_memory_allocated(device) - allocated) / MEGABYTE
+    resident = _reset_high_water_mark() if device.type == "cpu" else math.nan
     result = call()
-    return result, before if math.isnan(before) else max(0.0, (_high_water_mark() - before) / MEGABYTE)
+    return result, resident if math.isnan(resident) else max(0.0, (_high_water_mark() - resident) / MEGABYTE)
 
 
 def _reset_high_water_mark() -> float:
@@ -150,7 +155,7 @@ def _reset_high_water_mark() -> float:
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): reset the peak resident set size
         return _high_water_mark()
     except (OSError, TypeError):  # no /proc; no C library to be opened by that name
-        return float("nan")
+        return math.nan
 
 
 def _high_water_mark() -> float:

@@ -8,22 +8,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..checks import check_batch_size
+from ..checks import check_batch_size, check_choice, check_whole
 from ..methods.attribution import Attribution
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
-from ..model.repeatable import untouched
 from ..model.towers import Tower
 from .masking import check_maps, cosine, encode
 
 
 def curves(
-    clip: Clip,
-    inputs: Inputs,
-    att: Attribution,
-    steps: int | None = None,
-    unit: str = "patch",
-    batch_size: int | None = None,
+    clip: Clip, inputs: Inputs, att: Attribution, steps: int | None = None, unit: str = "patch", batch_size: int | None = None
 ) -> pd.DataFrame:
     """F while the evidence is put in, or taken out, the most important first (Petsiuk et al., 2018, with the cosine as score).
 
@@ -42,77 +36,74 @@ def curves(
         patches, pixels or words that were put in or taken out; insertion, deletion (cosines).
 
     Raises:
-        ValueError, TypeError: an unknown unit, steps out of range, patches that are not the model's, and as ``confidence``.
+        ValueError, TypeError: an unknown unit, steps out of range (1 … the number of units), patches that are not the model's,
+            and as ``confidence``.
     """
-    if unit not in ("patch", "pixel"):
-        raise ValueError(f'unit must be "patch" or "pixel"; got {unit!r}')
-    check_batch_size(batch_size)
+    check_choice("unit", unit, ("patch", "pixel"))
+    batch_size = check_batch_size(batch_size)
     inputs = clip.check(inputs)
     check_maps(inputs, att)
     _, words = find_words(clip, inputs)
-    height, width = inputs.pixel_values.shape[-2:]
-    grid = (clip.image.grid, clip.image.grid)
-    if unit == "patch" and tuple(att.image.shape[1:]) != grid:
+    grid, (height, width) = clip.image.grid, inputs.pixel_values.shape[-2:]
+    if unit == "patch" and tuple(att.image.shape[1:]) != (grid, grid):
         shape = " × ".join(map(str, att.image.shape[1:]))
-        raise ValueError(
-            f'att.image has {shape} patches, the model {grid[0]} × {grid[1]}: use unit="pixel", or maps of this model'
-        )
+        raise ValueError(f'att.image has {shape} patches, the model {grid} × {grid}: use unit="pixel", or maps of this model')
+    count = grid**2 if unit == "patch" else height * width
+    steps = check_whole("steps", steps, most=count, optional=True) or grid**2
+
     values = att.image if unit == "patch" else att.heatmap((height, width), normalize=None)
-    ranks, count = rank(values.flatten(1)).unflatten(1, values.shape[1:]).to(clip.device), values[0].numel()
-    if unit == "patch":
+    pixel_ranks = rank(values.flatten(1)).unflatten(1, values.shape[1:]).to(clip.device)
+    if unit == "patch":  # each pixel has its patch's rank; what is left at the edges goes with the last patch
         size = clip.image.embeddings.patch_size
-        y, x = (torch.arange(length).div(size, rounding_mode="floor").clamp_max(grid[0] - 1) for length in (height, width))
-        ranks = ranks[:, y][:, :, x]
-    steps = steps if steps is not None else grid[0] * grid[1]
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or not 1 <= steps <= count:
-        raise ValueError(f"steps must be a whole number within 1 … {count} (one {unit} at a time); got {steps!r}")
-    at = [np.round(np.linspace(0, count, steps + 1)).astype(int)] * len(inputs)
-    until = [np.arange(n + 1) for n in words.sum(1).tolist()]
+        y, x = (torch.arange(length).div(size, rounding_mode="floor").clamp_max(grid - 1) for length in (height, width))
+        pixel_ranks = pixel_ranks[:, y][:, :, x]
     token_ranks = rank(att.text.to(clip.device).masked_fill(~words, -torch.inf)).masked_fill(~words, -1)
-    with untouched(clip.model), torch.no_grad():
-        everyone = np.arange(len(inputs))
-        image, text = (encode(tower, inputs, everyone, None, batch_size=batch_size)[0] for tower in (clip.image, clip.text))
-        return pd.concat(
-            [
-                change(clip.image, inputs, text, ranks, at, batch_size).assign(side="image"),
-                change(clip.text, inputs, image, token_ranks, until, batch_size).assign(side="text"),
-            ],
-            ignore_index=True,
-        )[["pair", "side", "fraction", "insertion", "deletion"]]
+    image_points = [np.round(np.linspace(0, count, steps + 1)).astype(int)] * len(inputs)
+    text_points = [np.arange(n + 1) for n in words.sum(1).tolist()]
+
+    image, text = (encode(tower, inputs, None, batch_size=batch_size)[0] for tower in (clip.image, clip.text))
+    sides = [
+        change(clip.image, inputs, text, pixel_ranks, image_points, batch_size).assign(side="image"),
+        change(clip.text, inputs, image, token_ranks, text_points, batch_size).assign(side="text"),
+    ]
+    return pd.concat(sides, ignore_index=True)[["pair", "side", "fraction", "insertion", "deletion"]]
 
 
 def insertion_deletion(
-    clip: Clip,
-    inputs: Inputs,
-    att: Attribution,
-    steps: int | None = None,
-    unit: str = "patch",
-    batch_size: int | None = None,
+    clip: Clip, inputs: Inputs, att: Attribution, steps: int | None = None, unit: str = "patch", batch_size: int | None = None
 ) -> pd.DataFrame:
     """The areas under ``curves``, whose arguments it takes, by trapezoids over the fraction, so in units of cosine.
 
     Returns a DataFrame, a row per pair: image_insertion_auc, image_deletion_auc, text_insertion_auc, text_deletion_auc. Good are
-    high insertion and low deletion.
+    high insertion and low deletion. Raises ValueError and TypeError as ``curves`` does.
     """
-    table = curves(clip, inputs, att, steps, unit, batch_size)
-    areas = {f"{side}_{kind}_auc": np.zeros(len(inputs)) for side in ("image", "text") for kind in ("insertion", "deletion")}
-    for (pair, side), curve in table.groupby(["pair", "side"]):
+    table, areas = curves(clip, inputs, att, steps, unit, batch_size), {}
+    for side, rows in table.groupby("side"):
         for kind in ("insertion", "deletion"):
-            areas[f"{side}_{kind}_auc"][pair] = np.trapezoid(curve[kind], curve["fraction"])
+            areas[f"{side}_{kind}_auc"] = [np.trapezoid(curve[kind], curve["fraction"]) for _, curve in rows.groupby("pair")]
     return pd.DataFrame(areas)
 
 
 def change(
     tower: Tower, inputs: Inputs, target: torch.Tensor, ranks: torch.Tensor, counts: Sequence[np.ndarray], batch_size: int | None
 ) -> pd.DataFrame:
-    """One side's curves. ranks: 0 for what is put in or taken out first, −1 for what always stays; counts: each pair's points."""
+    """One side's curves, against the other side's features ``target`` [B, D].
+
+    ranks: [B, H, W] or [B, T], 0 for what is put in or taken out first, −1 for what always stays; counts: each pair's points.
+    """
     pairs = np.repeat(np.arange(len(inputs)), [len(points) for points in counts])
-    done = torch.as_tensor(np.concatenate(counts), device=ranks.device).reshape(-1, *[1] * (ranks.ndim - 1))
+    count = torch.as_tensor(np.concatenate(counts), device=ranks.device).reshape(-1, *[1] * (ranks.ndim - 1))
     fraction = np.concatenate([points / points[-1] for points in counts])
-    put_in = lambda rows: ranks[pairs[rows]] < done[rows]  # noqa: E731
-    left = lambda rows: (ranks[pairs[rows]] >= done[rows]) | (ranks[pairs[rows]] < 0)  # noqa: E731
-    found = [cosine(features, target[pairs]) for features in encode(tower, inputs, pairs, put_in, left, batch_size=batch_size)]
-    return pd.DataFrame({"pair": pairs, "fraction": fraction, "insertion": found[0], "deletion": found[1]})
+
+    def put_in(rows: np.ndarray) -> torch.Tensor:
+        return ranks[pairs[rows]] < count[rows]
+
+    def left(rows: np.ndarray) -> torch.Tensor:
+        return (ranks[pairs[rows]] >= count[rows]) | (ranks[pairs[rows]] < 0)
+
+    features = encode(tower, inputs, put_in, left, pairs=pairs, batch_size=batch_size)
+    insertion, deletion = (cosine(part, target[pairs]) for part in features)
+    return pd.DataFrame({"pair": pairs, "fraction": fraction, "insertion": insertion, "deletion": deletion})
 
 
 def rank(values: torch.Tensor) -> torch.Tensor:

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import ndimage
 
-from ..checks import check_masks
+from ..checks import check_masks, check_number
 from ..data.shapes import Scene
 from ..methods.attribution import Attribution
 from ..model.inputs import Inputs
 
+Masks = np.ndarray | torch.Tensor  # bool [B, H, W], True on the object
 TIE = 1e-6  # of a map's range: values closer than that differ by rounding, and count as equal
 
 
@@ -24,10 +26,12 @@ def named_masks(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
 
     A caption that is false in every phrase names no object: its mask is empty, which the scores refuse.
     """
-    named = [{i for i in scene.named if i is not None} for scene in scenes]
-    chosen = [np.array([i in numbers for i in range(len(scene.masks))]) for scene, numbers in zip(scenes, named)]
-    pick = lambda scene, rows: scene.masks[rows].any(0)  # noqa: E731
-    return np.stack([pick(*pair) for pair in zip(scenes, chosen)]), np.stack([pick(s, ~rows) for s, rows in zip(scenes, chosen)])
+    masks, distractors = [], []
+    for scene in scenes:
+        named = np.isin(np.arange(len(scene.masks)), [number for number in scene.named if number is not None])
+        masks.append(scene.masks[named].any(0))
+        distractors.append(scene.masks[~named].any(0))
+    return np.stack(masks), np.stack(distractors)
 
 
 def named_words(scenes: Sequence[Scene], inputs: Inputs) -> np.ndarray:
@@ -39,32 +43,32 @@ def named_words(scenes: Sequence[Scene], inputs: Inputs) -> np.ndarray:
         raise ValueError("inputs have no word numbers: make them with clip.prepare")
     if len(scenes) != len(inputs):
         raise ValueError(f"{len(scenes)} scenes but {len(inputs)} pairs: give the scenes that the inputs were made of")
-    found = np.zeros(tuple(inputs.input_ids.shape), dtype=bool)
+    named = np.zeros(tuple(inputs.input_ids.shape), dtype=bool)
+    real = inputs.attention_mask.cpu().numpy() != 0
     for i, scene in enumerate(scenes):
-        true = []  # for each word of the caption
-        for phrase, which in zip(scene.phrases, scene.named):
-            true += [which is not None] * len(phrase.split()) + [False]  # the last for "and"
+        true: list[bool] = []  # for each word of the caption
+        for phrase, number in zip(scene.phrases, scene.named):
+            true += [number is not None] * len(phrase.split()) + [False]  # the last for "and"
         spelt: dict[int, str] = {}
-        for token, number in zip(inputs.tokens[i], inputs.words[i]):
-            if number is not None:
-                spelt[number] = spelt.get(number, "") + token
+        for token, word in zip(inputs.tokens[i], inputs.words[i]):
+            if word is not None:
+                spelt[word] = spelt.get(word, "") + token
         if " ".join(spelt.values()) != scene.caption:
             raise ValueError(f"caption {i} is not {scene.caption!r}: give the scenes that the inputs were made of")
-        real = inputs.attention_mask[i].cpu().numpy() != 0
-        found[i, real] = [number is not None and true[number] for number in inputs.words[i]]
-    return found
+        named[i, real[i]] = [word is not None and true[word] for word in inputs.words[i]]
+    return named
 
 
 # --- scores -------------------------------------------------------------------------------------------------------------------
 
 
-def pointing_game(att: Attribution, masks, tolerance: float = 0.0) -> np.ndarray:
+def pointing_game(att: Attribution, masks: Masks, tolerance: float = 0.0) -> np.ndarray:
     """Does the map's maximum fall on the mask? [B], 1 or 0; where several pixels share the maximum, the share of them that does.
 
     (Zhang et al., 2018, allow 15 pixels of ``tolerance`` around the mask; the default is none.) By chance: the mask's share.
+    Raises ValueError or TypeError on a tolerance below 0, and as ``localisation``.
     """
-    if not 0 <= tolerance < np.inf:
-        raise ValueError(f"tolerance must be a number of pixels, 0 or more; got {tolerance!r}")
+    tolerance = check_number("tolerance", tolerance, least=0)
     masks = check_masks(masks, len(att))
     if tolerance:
         masks = np.stack([ndimage.distance_transform_edt(~mask) <= tolerance for mask in masks])
@@ -72,31 +76,31 @@ def pointing_game(att: Attribution, masks, tolerance: float = 0.0) -> np.ndarray
     return np.array([mask[values >= values.max() - TIE].mean() for values, mask in zip(maps, masks)])
 
 
-def iou(att: Attribution, masks, threshold: float = 0.5) -> np.ndarray:
+def iou(att: Attribution, masks: Masks, threshold: float = 0.5) -> np.ndarray:
     """Intersection over union, [B], of the mask and the region where the min–max map reaches ``threshold`` of its maximum.
 
     A constant map has no such region (zeros by min–max): 0.
+    Raises ValueError or TypeError on a threshold that is not above 0 and at most 1, and as ``localisation``.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must be above 0 and at most 1; got {threshold!r}")
+    threshold = check_number("threshold", threshold, above=0, most=1)
     masks = check_masks(masks, len(att))
     maps = _maps(att, masks)
     regions = (maps >= threshold * maps.max((1, 2), keepdims=True)) & (maps > 0)
     return (regions & masks).sum((1, 2)) / (regions | masks).sum((1, 2))
 
 
-def average_precision(att: Attribution, masks) -> np.ndarray:
+def average_precision(att: Attribution, masks: Masks) -> np.ndarray:
     """Average precision of the map's values as scores for "this pixel is on the mask", [B], 0 … 1.
 
     AP = Σ_n (R_n − R_{n−1}) P_n, over the distinct values from high to low; P_n and R_n are precision and recall of the pixels
     that reach the n-th (scikit-learn's definition, without interpolation). By chance, and for a constant map: the mask's share of
-    the picture.
+    the picture. Raises ValueError or TypeError as ``localisation``.
     """
     masks = check_masks(masks, len(att))
     return np.array([_average_precision(values, mask) for values, mask in zip(_maps(att, masks), masks)])
 
 
-def localisation(att: Attribution, masks, distractors=None) -> pd.DataFrame:
+def localisation(att: Attribution, masks: Masks, distractors: Masks | None = None) -> pd.DataFrame:
     """All scores, a row per pair.
 
     Args:
@@ -122,11 +126,11 @@ def localisation(att: Attribution, masks, distractors=None) -> pd.DataFrame:
         "chance": masks.mean((1, 2)),
     }
     if distractors is not None:
-        distractors = check_masks(distractors, len(att), masks.shape[1:], "distractors", empty=True)
-        if (overlap := (masks & distractors).any((1, 2))).any():
+        others = check_masks(distractors, len(att), masks.shape[1:], "distractors", empty=True)
+        if (overlap := (masks & others).any((1, 2))).any():
             raise ValueError(f"masks and distractors of pair {overlap.argmax()} overlap: a pixel is on one of them at most")
         names = ("on_named", "on_distractor", "beats", "against", "against_precision")
-        rows = [_signed(*row) for row in zip(_maps(att, masks, "signed"), _maps(att, masks), masks, distractors)]
+        rows = [_signed(*row) for row in zip(_maps(att, masks, "signed"), _maps(att, masks), masks, others)]
         table |= dict(zip(names, np.array(rows).reshape(-1, len(names)).T))
     return pd.DataFrame(table)
 
@@ -148,4 +152,5 @@ def _average_precision(values: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _maps(att: Attribution, masks: np.ndarray, normalize: str = "minmax") -> np.ndarray:
-    return att.heatmap(masks.shape[1:], normalize=normalize).cpu().double().numpy()
+    _, height, width = masks.shape
+    return att.heatmap((height, width), normalize=normalize).cpu().double().numpy()

@@ -18,7 +18,10 @@ from ..methods.batches import default_batch_size, in_batches
 from ..model.captions import first
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
+from ..model.repeatable import untouched
 from ..model.towers import ImageTower, Tower
+
+Weights = Callable[[np.ndarray], torch.Tensor]  # (some rows' numbers) -> their weights [r, H, W] or [r, T]
 
 
 def check_maps(inputs: Inputs, att: Attribution) -> None:
@@ -80,9 +83,10 @@ def cut_captions(clip: Clip, inputs: Inputs) -> Inputs:
 def cut(inputs: Inputs, words: torch.Tensor) -> Inputs:
     """The words alone. They are padded by the caption's own first word: the highest id stays where it is."""
     (ids, inside), (mask, _) = shift(inputs.input_ids, words), shift(inputs.attention_mask, words)
-    counts = words.sum(1).tolist()
-    inner = lambda parts: parts and tuple(part[1 : 1 + count] for part, count in zip(parts, counts))  # noqa: E731
-    return Inputs(inputs.pixel_values, ids, mask * inside, inner(inputs.tokens), inner(inputs.words))
+    inner = [slice(1, 1 + count) for count in words.sum(1).tolist()]  # of each caption's list of tokens, which has no padding
+    tokens = inputs.tokens and tuple(part[kept] for part, kept in zip(inputs.tokens, inner))
+    numbers = inputs.words and tuple(part[kept] for part, kept in zip(inputs.words, inner))
+    return Inputs(inputs.pixel_values, ids, mask * inside, tokens, numbers)
 
 
 def compound(inputs: Inputs, weights: torch.Tensor) -> torch.Tensor:
@@ -96,30 +100,27 @@ def compound(inputs: Inputs, weights: torch.Tensor) -> torch.Tensor:
 
 
 def encode(
-    tower: Tower,
-    inputs: Inputs,
-    pairs: np.ndarray,
-    *maps: Callable[[np.ndarray], torch.Tensor] | None,
-    batch_size: int | None = None,
+    tower: Tower, inputs: Inputs, *maps: Weights | None, pairs: np.ndarray | None = None, batch_size: int | None = None
 ) -> list[torch.Tensor]:
-    """For each of ``maps``, features [R, D] of R rows, each a pair's picture or caption, scaled.
+    """For each of ``maps``, features [R, D] of R rows, each a pair's picture or caption, scaled; None: whole.
 
-    pairs: the number of each row's pair. maps: (some rows' numbers) -> their weights [r, H, W] or [r, T]; None: all 1.
+    pairs: the pair of each row, [R]; None: every pair once. batch_size: how many rows go through the tower at once.
     Rows are sorted by length, so that no padding is computed for nothing. All maps go through the same batches: one of ones gives
     the same features as None, to the last bit.
     """
+    pairs = np.arange(len(inputs)) if pairs is None else pairs
     weight, length = tower.projection.weight, tower.span(inputs)[pairs]
-    order, size = np.argsort(length, kind="stable"), batch_size or default_batch_size(tower)
     features = [weight.new_zeros(len(pairs), weight.shape[0]) for _ in maps]
 
     def work(rows: np.ndarray) -> None:
         part = tower.crop(inputs[pairs[rows]], int(length[rows].max()))
         pooled = tower.pooled(part)
-        for found, scale in zip(features, maps):
-            z = tower.embed(part) if scale is None else embed_scaled(tower, part, scale(rows))
-            found[rows] = tower.finish(z, 0, pooled, tower.mask(z.shape[1], part.attention_mask)).to(weight.dtype)
+        for target, weights in zip(features, maps):
+            z = tower.embed(part) if weights is None else embed_scaled(tower, part, weights(rows))
+            target[rows] = tower.finish(z, 0, pooled, tower.mask(z.shape[1], part.attention_mask)).to(weight.dtype)
 
-    in_batches(order, size, work)
+    with untouched(tower), torch.no_grad():
+        in_batches(np.argsort(length, kind="stable"), batch_size or default_batch_size(tower), work)
     return features
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import ipywidgets
 from matplotlib import pyplot as plt
@@ -11,8 +12,8 @@ from matplotlib import pyplot as plt
 from ..data.shapes import Scene
 from ..methods.nib import nib
 from ..model.clip import Clip
-from ..show import plots
 from ..theory.quadrature import RULES
+from . import plots
 
 
 def explorer(clip: Clip, scenes: Sequence[Scene]) -> ipywidgets.Widget:
@@ -21,9 +22,8 @@ def explorer(clip: Clip, scenes: Sequence[Scene]) -> ipywidgets.Widget:
     A caption that the model can't read shows the error's one line in place of the figure.
     """
     wide = ipywidgets.Layout(width="34em")
-    scene = ipywidgets.Dropdown(
-        options=[(f"{i}: {s.caption}", i) for i, s in enumerate(scenes)], description="scene", layout=wide
-    )
+    numbered = [(f"{number}: {scene.caption}", number) for number, scene in enumerate(scenes)]
+    chosen = ipywidgets.Dropdown(options=numbered, description="scene", layout=wide)
     caption = ipywidgets.Text(value=scenes[0].caption, description="caption", continuous_update=False, layout=wide)
     deepest = min(clip.image.depth, clip.text.depth)
     layer = ipywidgets.IntSlider(value=3 * deepest // 4, min=0, max=deepest, description="layer", continuous_update=False)
@@ -31,23 +31,24 @@ def explorer(clip: Clip, scenes: Sequence[Scene]) -> ipywidgets.Widget:
     rule = ipywidgets.Dropdown(options=RULES, value="riemann", description="rule")
     picture, message = ipywidgets.Image(format="png"), ipywidgets.Label()
 
-    def follow(change: dict) -> None:
+    def bring_caption(change: dict[str, Any]) -> None:
         caption.value = scenes[change["new"]].caption
 
-    def draw(_=None) -> None:
+    def draw(_: dict[str, Any] | None = None) -> None:
+        image = scenes[chosen.value].image
         try:
-            inputs = clip.prepare(scenes[scene.value].image, caption.value)
+            inputs = clip.prepare(image, caption.value)
         except (ValueError, TypeError) as error:
             message.value, picture.layout.display = str(error), "none"
             return
-        fig = plots.explain(scenes[scene.value].image, nib(clip, inputs, layer.value, steps.value, rule.value))
-        shown = io.BytesIO()
-        fig.savefig(shown, format="png")
-        plt.close(fig)
-        message.value, picture.layout.display, picture.value = "", None, shown.getvalue()
+        figure = plots.explain(image, nib(clip, inputs, layer.value, steps.value, rule.value))
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        plt.close(figure)
+        message.value, picture.layout.display, picture.value = "", None, png.getvalue()
 
-    scene.observe(follow, names="value")
-    for control in (scene, caption, layer, steps, rule):
+    chosen.observe(bring_caption, names="value")
+    for control in (chosen, caption, layer, steps, rule):
         control.observe(draw, names="value")
     draw()
-    return ipywidgets.VBox([scene, caption, ipywidgets.HBox([layer, steps, rule]), message, picture])
+    return ipywidgets.VBox([chosen, caption, ipywidgets.HBox([layer, steps, rule]), message, picture])

@@ -1,4 +1,4 @@
-"""``python -m nibkit.benchmark``: the summary on stdout, all else on stderr, and a status that says what happened."""
+"""``nibkit compare``: the summary on stdout, all else on stderr, and a status that says what happened."""
 
 import os
 import signal
@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import nibkit as nk
-from nibkit.evaluation import compare as benchmark
+from nibkit.__main__ import main
+from nibkit.evaluation import compare
 from nibkit.evaluation.store import read_results
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +30,12 @@ def tidy(monkeypatch, tmp_path):
 
 
 def run(*arguments) -> int:
-    return benchmark.main([str(argument) for argument in arguments])
+    return main(["compare", *map(str, arguments)])
 
 
 def test_as_a_command_of_its_own(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "nibkit.evaluation.compare", *map(str, QUICK), "--out", tmp_path / "r.sqlite", "--device", "cpu"],
+        [sys.executable, "-m", "nibkit", "compare", *map(str, QUICK), "--out", tmp_path / "r.sqlite", "--device", "cpu"],
         cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 0 and "8/8" in done.stderr and "arning" not in done.stderr
@@ -57,7 +58,8 @@ def test_summaries_and_figure_of_a_file_that_is_there(capfd):
 
 def test_options_reach_where_they_belong(monkeypatch, capfd):
     given = {}
-    monkeypatch.setattr(benchmark, "evaluate", lambda *args, **how: given.update(args=args, **how) or sys.exit(0))
+    catch = lambda *args, **options: given.update(args=args, **options) or sys.exit(0)  # noqa: E731
+    monkeypatch.setattr("nibkit.evaluation.evaluate.evaluate", catch)
     with pytest.raises(SystemExit):
         run("--n", 9, "--limit", 3, "--seed", 4, "--protocol", "eos", "--timing", 2, "--curve-steps", 7,
             "--out", "r.sqlite", "--batch-size", 5,
@@ -78,19 +80,19 @@ def test_a_folder_with_damaged_pictures(capfd):
         (pictures / f"{i}.txt").write_text(scene.caption)
     data = (pictures / "1.png").read_bytes()
     (pictures / "1.png").write_bytes(data[: len(data) // 2])
-    how = ["--data", "folder", "--path", pictures, "--methods", "nib", "--batch-size", 2]
-    assert run(*how) == 0
+    options = ["--data", "folder", "--path", pictures, "--methods", "nib", "--batch-size", 2]
+    assert run(*options) == 0
     out, err = capfd.readouterr()
     assert "n = 2 pairs" in out and "skipped: 1.png: unreadable picture: " in err
-    assert run(*how, "--data-options", "check=False") == 0  # then the damage is met later
+    assert run(*options, "--data-options", "check=False") == 0  # then the damage is met later
     out, err = capfd.readouterr()
     assert "n = 2 pairs" in out and "skipped: 1.png: " in err
 
 
 def test_rows_that_cannot_be_used_are_listed_up_to_a_hundred(capfd):
-    benchmark.list_skipped([(f"{i}.jpg", "missing picture") for i in range(benchmark.LISTED + 2)])
+    compare.list_skipped([(f"{i}.jpg", "missing picture") for i in range(compare.LISTED + 2)])
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == benchmark.LISTED + 1 and lines[0] == "skipped: 0.jpg: missing picture" and "and 2 more" in lines[-1]
+    assert len(lines) == compare.LISTED + 1 and lines[0] == "skipped: 0.jpg: missing picture" and "and 2 more" in lines[-1]
 
 
 def test_nothing_that_can_be_explained_is_status_1(capfd):
@@ -153,11 +155,11 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capfd, arguments, message)
 def test_misuse_shows_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         run(*arguments)
-    assert stopped.value.code == 2 and capsys.readouterr().err.startswith("usage: python -m nibkit.benchmark")
+    assert stopped.value.code == 2 and capsys.readouterr().err.startswith("usage: nibkit compare ")
 
 
 def test_help_tells_the_statuses(capsys):
     with pytest.raises(SystemExit) as stopped:
         run("--help")
     out = capsys.readouterr().out
-    assert stopped.value.code == 0 and "130 stopped by Ctrl-C" in out and all(name in out for name in benchmark.DATA)
+    assert stopped.value.code == 0 and "130 stopped by Ctrl-C" in out and all(name in out for name in compare.DATA)

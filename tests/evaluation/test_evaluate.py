@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import itertools
+import re
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +22,8 @@ from nibkit.evaluation.runner import fingerprint
 from nibkit.evaluation.store import read_results
 from nibkit.methods import controls
 from nibkit.metrics.confidence import confidence
-from nibkit.metrics.costs import COSTS
 from nibkit.metrics.localisation import localisation, named_masks
+from nibkit.metrics.names import COSTS
 
 
 class Counted:
@@ -117,6 +118,23 @@ def test_pairs_may_come_one_by_one_and_ids_be_numbers(clip, pairs, whole):
     table = call(clip, (pair for pair in numbered))
     assert list(table["pair"]) == [i // 2 for i in range(12)]
     pd.testing.assert_frame_equal(table.drop(columns=["pair", *MEASURED]), whole.drop(columns=["pair", *MEASURED]))
+
+
+def test_numpys_whole_numbers_are_ids_and_options(clip, pairs, tmp_path):
+    """A pair id from pandas is the same id as Python's: stored, resumed, and given back as one."""
+    numbered = [SimpleNamespace(**vars(pair) | {"id": id}) for pair, id in zip(pairs, pd.Series([1, 2, 7]).to_numpy())]
+    options = dict(batch_size=np.int64(2), seed=np.int64(1), timing=np.int32(1), curve_steps=np.int64(2))
+    method, again = Counted(), Counted()
+    table = call(clip, numbered, {"nib": method}, tmp_path / "r.sqlite", **options)
+    assert list(table["pair"]) == [1, 2, 7] and read_results(tmp_path / "r.sqlite")["pair"].dtype == np.int64
+    plain = [SimpleNamespace(**vars(pair) | {"id": int(pair.id)}) for pair in numbered]
+    options = {name: int(value) for name, value in options.items()}
+    for same in (plain, numbered):  # settings and ids are the same text and the same numbers in the file
+        same_rows(call(clip, same, {"nib": again}, tmp_path / "r.sqlite", **options), table)
+    assert method.pairs == 6 and again.calls == 0
+    other = SimpleNamespace(id=1, image=pairs[0].image, caption=pairs[0].caption)
+    with pytest.raises(ValueError, match="pairs 0 and 3 have the same id 1"):
+        call(clip, iter([*numbered, other]), {"nib": again})
 
 
 def test_the_same_method_with_other_options_is_another_row(clip, pairs):
@@ -270,7 +288,9 @@ def test_a_method_that_refuses_one_pair_keeps_the_others(clip, pairs):
 
 
 def test_a_method_that_never_works_ends_the_run(clip, pairs):
-    with pytest.raises(ValueError, match="method 'nib' fails on every pair of its first batch: layer must be within 0 … 5"):
+    with pytest.raises(
+        ValueError, match="method 'nib' fails on every pair of its first batch: layer must be a whole number within 0 … 5"
+    ):
         call(clip, pairs, ["nib"], options={"nib": {"layer": 99}})
 
 
@@ -283,7 +303,7 @@ def test_a_programs_own_fault_ends_the_run(clip, pairs):
 
 
 @pytest.mark.parametrize(
-    "how, error, message",
+    "options, error, message",
     [
         (dict(methods=["nib", "lime"]), ValueError, "unknown method 'lime': the methods are nib"),
         (dict(methods=[]), ValueError, "methods is empty"),
@@ -300,9 +320,9 @@ def test_a_programs_own_fault_ends_the_run(clip, pairs):
         (dict(client="localhost"), TypeError, "client must be a distributed.Client"),
     ],
 )
-def test_bad_arguments_are_named(clip, pairs, tmp_path, how, error, message):
+def test_bad_arguments_are_named(clip, pairs, tmp_path, options, error, message):
     with pytest.raises(error, match=message):
-        call(clip, pairs, **{"methods": ["nib"], "out": tmp_path / "r.sqlite"} | how)
+        call(clip, pairs, **{"methods": ["nib"], "out": tmp_path / "r.sqlite"} | options)
     assert "r.sqlite" not in {path.name for path in tmp_path.iterdir()}
 
 
@@ -311,8 +331,9 @@ def test_bad_pairs_are_named(clip, pairs):
         call("shapes", pairs)
     with pytest.raises(TypeError, match="pair 0 must have id, image and caption.*got Scene"):
         call(clip, nk.shapes.sample(1))
-    with pytest.raises(TypeError, match="the id of pair 0 must be text or an int; got 0.5"):
-        call(clip, [SimpleNamespace(id=0.5, image=pairs[0].image, caption="a ring")])
+    for bad in (0.5, np.float64(1), True, np.True_, None):
+        with pytest.raises(TypeError, match=f"the id of pair 0 must be text or a whole number; got {re.escape(repr(bad))}"):
+            call(clip, [SimpleNamespace(id=bad, image=pairs[0].image, caption="a ring")])
     for nothing in ([], iter([])):
         with pytest.raises(ValueError, match="no pairs"):
             call(clip, nothing)

@@ -2,6 +2,9 @@
 
 import io
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,10 @@ from matplotlib import pyplot as plt
 from scipy import stats
 
 from nibkit.evaluation.report import format_summary, plot_summary
-from nibkit.evaluation.summary import better, holm, interval, is_binary, mcnemar, summarise, wilcoxon
+from nibkit.evaluation.summary import holm, interval, is_binary, mcnemar, summarise, wilcoxon
+from nibkit.metrics.names import better
+
+ROOT = Path(__file__).parents[2]
 
 
 def table(n: int = 30, seed: int = 0) -> pd.DataFrame:
@@ -153,17 +159,35 @@ def test_another_reference_or_none():
 
 
 @pytest.mark.parametrize(
-    "how, message",
+    "options, message",
     [
         (dict(against="rise"), "against='rise' is not in the table"),
         (dict(metrics=["iou"]), "no metric 'iou' in the table"),
-        (dict(level=1), "level must be within 0 … 1"),
-        (dict(resamples=0), "resamples 1 or more"),
+        (dict(level=1), "level must be a number within 0 … 1, 0 and 1 left out; got 1"),
+        (dict(resamples=0), "resamples must be a whole number, 1 or more; got 0"),
+        (dict(resamples=True), "resamples must be a whole number, 1 or more; got True"),
+        (dict(seed=-1), "seed must be a whole number, 0 or more; got -1"),
     ],
 )
-def test_bad_arguments_are_named(how, message):
+def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        summarise(table(), **how)
+        summarise(table(), **options)
+
+
+def test_numpys_numbers_are_numbers():
+    ours = summarise(table(), level=np.float32(0.5), resamples=np.int64(99), seed=np.int64(3))
+    pd.testing.assert_frame_equal(ours, summarise(table(), level=0.5, resamples=99, seed=3))
+    columns = [len(plot_summary(ours, columns=n).axes) for n in (np.int64(1), 1)]
+    plt.close("all")
+    assert columns == [2, 2]
+
+
+def test_reading_results_loads_no_models_code():
+    """Who only reads and sums up a table waits for neither torch nor transformers; for matplotlib only where it draws."""
+    names = "nibkit.evaluation." + pd.Series(["summary", "store", "report"])
+    command = f"import {', '.join(names)}, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {*names} <= set(done.stdout.split()) and not {"torch", "transformers", "matplotlib"} & set(done.stdout.split())
 
 
 def test_bad_tables_are_named():
@@ -214,8 +238,12 @@ def test_csv_is_the_whole_summary(summary):
 
 
 def test_unknown_styles_and_metrics_are_named(summary):
-    with pytest.raises(ValueError, match="style must be one of markdown, latex, csv; got 'html'"):
+    with pytest.raises(ValueError, match='style must be "markdown", "latex" or "csv"; got \'html\''):
         format_summary(summary, "html")
+    with pytest.raises(ValueError, match="significance must be a number within 0 … 1; got 5"):
+        format_summary(summary, significance=5)
+    with pytest.raises(ValueError, match="columns must be a whole number, 1 or more; got 0"):
+        plot_summary(summary, columns=0)
     for call in (format_summary, plot_summary):
         with pytest.raises(ValueError, match="no metric 'iou' in the summary: it has image_drop"):
             call(summary, metrics=["iou"])

@@ -1,8 +1,10 @@
-"""``python -m nibkit explain``: the similarity, the words and a figure; or one line that says what is wrong."""
+"""``nibkit explain``: the similarity, the words and a figure; or one line that says what is wrong."""
 
+import importlib
 import re
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -97,12 +99,12 @@ BAD = {
     "no picture": ([__file__, "a ring"], "is no readable picture"),
     "empty caption": (["PICTURE", " "], "caption 0 is empty"),
     "long caption": (["PICTURE", "red " * 90], "caption 0 has 92 tokens, the model reads at most 77"),
-    "layer": (["PICTURE", "a ring", "--layer", "13"], "layer must be within 0 … 12"),
+    "layer": (["PICTURE", "a ring", "--layer", "13"], "layer must be a whole number within 0 … 12"),
     "steps": (["PICTURE", "a ring", "--steps", "0"], "num_steps must be a whole number"),
     "device": (["PICTURE", "a ring", "--device", "tpu"], "unknown device 'tpu'"),
     "no clip": (["PICTURE", "a ring", "--clip", "."], "holds no CLIP: it has no config.json"),
     "no folder": (["PICTURE", "a ring", "--clip", "/nowhere/at/all"], "there is no folder"),
-    "no place for the figure": (["PICTURE", "a ring", "--out", "nowhere/map.png"], "there is no folder nowhere for --out"),
+    "no place for the figure": (["PICTURE", "a ring", "--out", "nowhere/map.png"], "there is no folder 'nowhere' for --out"),
     "unknown kind of figure": (["PICTURE", "a ring", "--out", "map.xyz"], "map.xyz"),
     "figure is a folder": (["PICTURE", "a ring", "--out", "."], "--out"),
 }
@@ -122,12 +124,51 @@ def test_a_caption_with_dollars_is_drawn(picture, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["explain"], ["explain", "x.png"], ["explain", "x.png", "a", "--rule", "simpson"], ["other"]]
+    "arguments, usage",
+    [
+        ([], "usage: nibkit [-h] COMMAND"),
+        (["other"], "usage: nibkit [-h] COMMAND"),
+        (["explain"], "usage: nibkit explain "),
+        (["explain", "x.png"], "usage: nibkit explain "),
+        (["explain", "x.png", "a", "--rule", "simpson"], "usage: nibkit explain "),
+        (["compare", "--data", "mnist"], "usage: nibkit compare "),
+    ],
 )
-def test_misuse_shows_the_usage(arguments, capsys):
+def test_misuse_shows_the_usage(arguments, usage, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
-    assert stopped.value.code == 2 and capsys.readouterr().err.startswith("usage: python -m nibkit")
+    assert stopped.value.code == 2 and capsys.readouterr().err.startswith(usage)
+
+
+def test_help_lists_the_commands_and_waits_for_no_model():
+    """Nothing heavy is imported before it is needed: not even numpy."""
+    command = (
+        "from nibkit.__main__ import main\ntry: main(['--help'])\nfinally:\n import sys\n print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0 and re.findall(r"^    (\w+) ", done.stdout, re.M) == ["explain", "compare"]
+    assert "nibkit.__main__" in done.stderr.split() and not {"numpy", "torch", "pandas", "matplotlib"} & set(done.stderr.split())
+
+
+def test_the_console_script_is_this_function():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, name = project["scripts"]["nibkit"].split(":")
+    assert getattr(importlib.import_module(module), name) is main
+
+
+def test_the_model_may_be_named_by_the_environment(picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NIBKIT_CLIP", "/nowhere/at/all")
+    assert explain(picture, "a ring", "--out", tmp_path / "m.png") == 2
+    assert "there is no folder '/nowhere/at/all'" in capsys.readouterr().err
+    assert explain(picture, "a ring", "--steps", 1, "--clip", "shapes", "--out", tmp_path / "m.png") == 0
+
+
+def test_ctrl_c_is_status_130(picture, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nibkit.model.loading.load_clip", stop)
+    assert explain(picture, "a ring") == 130 and capsys.readouterr().err == "stopped before anything was explained\n"
 
 
 def test_help_names_every_option(capsys):

@@ -162,11 +162,12 @@ def test_masks_that_will_not_do(score):
 def test_options_out_of_range():
     att, masks = patch_maps(1), np.ones((1, 48, 48), dtype=bool)
     for bad in (0, 1.1, -0.5, np.nan):
-        with pytest.raises(ValueError, match="threshold must be"):
+        with pytest.raises(ValueError, match="threshold must be a number within 0 … 1, 0 left out"):
             iou(att, masks, bad)
-    for bad in (-1, np.inf, np.nan):
-        with pytest.raises(ValueError, match="tolerance must be"):
+    for bad in (-1, np.inf, np.nan, True, "1"):
+        with pytest.raises(ValueError, match="tolerance must be a number, 0 or more"):
             pointing_game(att, masks, bad)
+    assert pointing_game(att, masks, np.int64(1)) == 1 and iou(att, masks, np.float32(0.5)) == iou(att, masks)
     with pytest.raises(ValueError, match="masks and distractors of pair 0 overlap"):
         localisation(att, masks, masks)
     with pytest.raises(ValueError, match=r"distractors must be \[1, 48, 48\]"):

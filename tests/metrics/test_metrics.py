@@ -411,10 +411,17 @@ def test_options_out_of_range():
     with pytest.raises(ValueError, match='unit must be "patch" or "pixel"'):
         curves(clip, inputs, att, unit="patches")
     for bad in (0, 10, 2.0, True):
-        with pytest.raises(ValueError, match="steps must be a whole number within 1 … 9 .one patch at a time"):
+        with pytest.raises(ValueError, match="steps must be a whole number within 1 … 9, or None; got"):
             curves(clip, inputs, att, steps=bad)
     with pytest.raises(ValueError, match="steps must be a whole number within 1 … 2304"):
         curves(clip, inputs, att, steps=2305, unit="pixel")
+
+
+def test_numpys_whole_numbers_are_whole_numbers():
+    clip, inputs = tiny_clip(), some_inputs()
+    att = some_maps(clip, inputs)
+    assert curves(clip, inputs, att, steps=np.int64(3)).equals(curves(clip, inputs, att, steps=3))
+    assert confidence(clip, inputs, att, batch_size=np.int64(2)).equals(confidence(clip, inputs, att, batch_size=2))
 
 
 def test_maps_on_another_grid():

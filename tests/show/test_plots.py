@@ -124,6 +124,14 @@ def test_maps_can_share_a_scale(attribution, scenes):
     assert "importance (cosine similarity)" in [ax.get_ylabel() for ax in fig.axes]
 
 
+def test_columns_are_a_whole_number(attribution, scenes):
+    images = [s.image for s in scenes]
+    assert len(plots.maps(images, attribution, columns=np.int64(5)).axes) == 5
+    for bad in (0, 1.5, True):
+        with pytest.raises(ValueError, match="columns must be a whole number, 1 or more"):
+            plots.maps(images, attribution, columns=bad)
+
+
 def test_show(scenes):
     ax = plots.show(scenes[0].image, title="x")
     assert np.array_equal(ax.images[0].get_array(), np.asarray(scenes[0].image)) and ax.get_title() == "x"
@@ -137,6 +145,14 @@ def test_every_word_is_drawn_with_its_value(attribution):
     for word, value in attribution.words_of(2):
         assert word in drawn(ax) and f"{value:+.3f}".replace("-", "−") in drawn(ax)
     assert len(ax.texts) == 2 * len(attribution.words_of(2)) and not ax.axison
+
+
+def test_words_take_a_limit_and_a_part_of_a_figure():
+    fig = plt.figure(figsize=(8, 2))
+    ax = plots.words(told([0.5]), ax=fig.subfigures(1, 2)[0].subplots(), limit=1.0)
+    full = plots.words(told([0.5]), ax=fig.subfigures(1, 2)[1].subplots())
+    pale, strong = (one.texts[0].get_bbox_patch().get_facecolor() for one in (ax, full))
+    assert pale[2] > strong[2] + 0.2  # half the limit is half the colour
 
 
 def test_word_colours_follow_the_sign():
