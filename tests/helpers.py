@@ -76,13 +76,30 @@ def tiny_inputs(
     return nk.Inputs(torch.from_numpy(pixels), torch.from_numpy(ids), torch.from_numpy(mask))
 
 
+FIELDS = (
+    "image", "text", "class_token", "pixels", "similarity", "image_delta", "text_delta", "image_null", "text_null",
+)  # fmt: skip
+DISTRACTORS = tiny_inputs((6, 4), seed=310)  # for MFABA's original: most pairs of seed 0 have their own caption and picture first
+
+
 def relative(ours: torch.Tensor, other: torch.Tensor) -> float:
     """The largest difference, as a share of the largest value."""
     return float((ours - other).abs().max() / other.abs().max())
 
 
+def assert_close(ours: nk.Attribution, other: nk.Attribution, tolerance: float = 1e-5) -> None:
+    """Every field: importances relative to the largest of their encoder, cosines and their differences relative to 1."""
+    largest = {name: float(value.abs().max()) for name, value in vars(other).items() if isinstance(value, torch.Tensor)}
+    image = max(largest["image"], largest.get("class_token", 0.0))
+    scales = largest | dict.fromkeys(FIELDS[4:], 1.0) | {"image": image, "class_token": image}
+    for field in FIELDS:
+        a, b = getattr(ours, field), getattr(other, field)
+        assert (a is None) == (b is None), field
+        assert a is None or (a.shape == b.shape and float((a - b).abs().max()) <= tolerance * scales[field]), field
+
+
 def state(clip: nk.Clip) -> dict:
-    """All that a call must leave as it was: weights, gradients, modes, hooks, the random generators and torch's grad mode."""
+    """All that a call must leave as it was: weights, gradients, modes, hooks, the random generators and torch's settings."""
     modules = dict(clip.model.named_modules())
     hooks = {
         (name, kind): list(getattr(module, kind))
@@ -100,7 +117,12 @@ def state(clip: nk.Clip) -> dict:
         "modules": {name: (id(module), sorted(vars(module))) for name, module in modules.items()},
         "hooks": hooks,
         "random": (torch.random.get_rng_state(), numbers[1].copy(), numbers[2:], random.getstate()),
-        "grad mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+        "settings": (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.get_default_dtype(),
+            torch.are_deterministic_algorithms_enabled(),
+        ),
     }
 
 

@@ -64,9 +64,10 @@ def test_signed_keeps_the_sign_and_the_ratio(result):
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 0.1, 1e-30, -7e8])
 @pytest.mark.parametrize("normalize", ["minmax", "signed"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_constant_maps_give_zeros(value, normalize, dtype):
+@pytest.mark.parametrize("grid", [7, 16])  # blown up to 224, a constant 7 × 7 happens to stay constant, 16 × 16 does not
+def test_constant_maps_give_zeros(value, normalize, dtype, grid):
     """Not 0 ÷ 0, and not the rounding of the interpolation blown up; other maps of the batch are unharmed."""
-    image = torch.full((2, 7, 7), value, dtype=dtype)
+    image = torch.full((2, grid, grid), value, dtype=dtype)
     image[1, 0, 0] = 5
     maps = attribution(image).heatmap(normalize=normalize)
     assert (maps[0] == 0).all() and torch.isfinite(maps).all() and maps[1].abs().max() == 1

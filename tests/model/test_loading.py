@@ -1,7 +1,6 @@
 """Loading: a folder, the hub, neither; every failure one line that names the mend, and no code from a pickle is ever run."""
 
 import json
-import pickle
 import shutil
 import time
 
@@ -105,8 +104,7 @@ class Trap:
 def test_no_code_from_a_pickle_is_run(folder, tmp_path):
     (folder / "model.safetensors").unlink()
     torch.save({"logit_scale": Trap(tmp_path / "sprung")}, folder / "pytorch_model.bin")
-    with pytest.raises((ValueError, pickle.UnpicklingError)):
-        nk.load_clip(folder, device="cpu")
+    fails_with(ValueError, r"holds no readable CLIP weights \(.*\): download or save them again", folder)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -136,26 +134,26 @@ def test_weights_that_lack_a_part_are_refused(folder):
     weights = load_file(folder / "model.safetensors")
     del weights["text_projection.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    fails_with(ValueError, "text_projection.weight", folder)
+    fails_with(ValueError, "lacks weights, text_projection.weight among them: download or save them again", folder)
 
 
 def test_weights_of_another_shape_are_refused(folder):
     weights = load_file(folder / "model.safetensors")
     weights["text_projection.weight"] = torch.zeros(3, 3)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    fails_with(ValueError, "clip", folder)
+    fails_with(ValueError, r"holds no readable CLIP weights \(.*\): download or save them again", folder)
 
 
 @pytest.mark.parametrize("size", [0, 100, 20_000])
 def test_truncated_weights_are_refused(folder, size):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    fails_with(ValueError, "clip", folder)
+    fails_with(ValueError, r"holds no readable CLIP weights \(.*header.*\): download or save them again", folder)
 
 
 def test_a_broken_tokenizer_is_refused(folder):
     (folder / "tokenizer.json").write_text("{}")
-    fails_with(ValueError, "token", folder)
+    fails_with(ValueError, r"holds a tokenizer that can't be read \(\w+\): save it again", folder)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -334,7 +332,7 @@ def test_a_download_that_breaks_off_is_told_in_one_line(hub, monkeypatch):
         raise LocalEntryNotFoundError("not here") if local_files_only else ConnectionError("reset by peer\nsecond line")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", broken)
-    fails_with(FileNotFoundError, NAME, NAME)
+    fails_with(FileNotFoundError, rf"{NAME} could not be downloaded \(reset by peer\): call again", NAME)
 
 
 # --- the default ------------------------------------------------------------------------------------------------------
