@@ -1,5 +1,7 @@
 """The result: heat maps, words, choosing pairs."""
 
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -173,3 +175,44 @@ def test_pixels_are_shown_where_a_method_explains_pixels():
     scaled = (pixels - flat.amin(1)[:, None, None]) / (flat.amax(1) - flat.amin(1))[:, None, None]
     assert torch.allclose(att.heatmap(size=48), scaled, atol=1e-6)
     assert torch.allclose(att[1].heatmap(size=48), scaled[1:], atol=1e-6)
+
+
+# --- manners ------------------------------------------------------------------------------------------------------------------
+
+
+def explained() -> tuple[nk.Inputs, nk.Attribution]:
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8, 3))
+    return inputs, nk.nib(clip, inputs, num_steps=2)
+
+
+def test_repr_is_one_line():
+    inputs, att = explained()
+    assert repr(att) == "Attribution('nib', 3 pairs, 3 × 3 patches, 8 tokens, torch.float32, cpu)"
+    assert repr(inputs) == "Inputs(3 pairs, 48 × 48 pixels, 8 tokens, torch.float32, cpu)"
+    assert repr(att[0]).startswith("Attribution('nib', 1 pair,") and repr(inputs[0]).startswith("Inputs(1 pair,")
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["Inputs", "Attribution"])
+def test_equality_is_identity_and_never_raises(part):
+    one, other = explained()[part], explained()[part]
+    assert one == one and one != other and len({one, other, one}) == 2
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["Inputs", "Attribution"])
+@pytest.mark.parametrize("twin", [lambda x: pickle.loads(pickle.dumps(x)), copy.copy, copy.deepcopy], ids=str)
+def test_pickled_and_copied(part, twin):
+    one = explained()[part]
+    other = twin(one)
+    assert type(other) is type(one) and vars(other).keys() == vars(one).keys()
+    for name, value in vars(one).items():
+        same = torch.equal(value, getattr(other, name)) if isinstance(value, torch.Tensor) else value == getattr(other, name)
+        assert same, name
+
+
+def test_moved():
+    inputs, att = explained()
+    assert inputs.to("cpu").pixel_values.dtype == torch.float32 and inputs.to(dtype=torch.float64).input_ids.dtype == torch.int64
+    assert att.to(dtype=torch.float64).image.dtype == torch.float64 and att.to("cpu").tokens == att.tokens
+    assert inputs.cpu().pixel_values.equal(inputs.pixel_values) and att.cpu().text.equal(att.text)
+    arrays = att.to(dtype=torch.bfloat16).numpy()
+    assert arrays["image"].dtype == np.float32 and arrays["text"].shape == (3, 8) and "pixels" not in arrays
