@@ -1,7 +1,4 @@
-"""The command line: ``python -m nibkit explain PICTURE CAPTION`` explains your own picture.
-
-``python -m nibkit ledger`` writes the list of claims into README.md, ``python -m nibkit speed`` the tables of ``make bench``.
-"""
+"""The command line: ``python -m nibkit explain PICTURE CAPTION`` explains your own picture."""
 
 from __future__ import annotations
 
@@ -14,9 +11,6 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from matplotlib.backend_bases import FigureCanvasBase
 
-from benchmarks.tables import write_speed
-
-from .course.claims import write_ledger
 from .methods.nib import nib
 from .model.loading import load_clip
 from .theory.quadrature import RULES
@@ -41,17 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument("--steps", type=int, default=10, help="number of gradients (default: the paper's 10)")
     explain.add_argument("--device", default=None, help="auto, cpu, cuda, mps")
     explain.add_argument("--out", type=Path, default=Path("map.png"), help="where the figure goes (default: map.png)")
-    commands.add_parser("ledger", help="write the list of claims, data/claims.csv, into README.md")
-    commands.add_parser("speed", help="write what make bench measured, data/bench/*.csv, into README.md")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (2: bad input, told in one line)."""
     args = build_parser().parse_args(arguments)
-    if args.command in ("ledger", "speed"):
-        print(f"written: {(write_ledger if args.command == 'ledger' else write_speed)().name}")
-        return 0
     with warnings.catch_warnings(), plt.rc_context():
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
         return explain(args)
