@@ -20,9 +20,11 @@ html_static_path, html_extra_path = ["_static"], ["_extra"]
 html_css_files = ["book.css"]
 html_context = {"default_mode": "auto"}
 html_show_copyright = html_show_sphinx = False
-html_theme_options = {"show_toc_level": 2}
-smartquotes = False
+html_theme_options = {"show_toc_level": 2, "navbar_persistent": []}
+smartquotes_action = "D"  # dashes alone: quotes stay as they are written
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-add_module_names = False
+add_module_names = toc_object_entries = False
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 100

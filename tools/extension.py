@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 SECTION = re.compile(r"(Args|Returns|Yields|Raises|Attributes):$")  # napoleon's headings, as far as the docstrings have them
-ENTRY = re.compile(r"[\w*-]+(, [\w*-]+)*: ")  # "image: [B, gh, gw], patches"
+ENTRY = re.compile(r"^([\w*\\-]+(, [\w*\\-]+)*): ")  # "image: [B, gh, gw], patches"
 ANCHOR = re.compile(r'<a id="([^"]+)">')
 
 
@@ -27,8 +27,9 @@ def docstring_to_rst(text: str) -> str:
         elif all(line.startswith(" ") for line in lines):
             blocks.append(f"::\n\n{block}")
         elif ENTRY.match(lines[0]):
-            items = (re.sub(ENTRY, lambda match: f"* **{match[0][:-2]}**: ", escaped(line)) for line in lines)
-            blocks.append("\n".join(item if item.startswith("* ") else f"  {item.strip()}" for item in items))
+            lines = escaped(block).splitlines()
+            items = (ENTRY.sub(r"* **\1**: ", line) if ENTRY.match(line) else f"  {line.strip()}" for line in lines)
+            blocks.append("\n".join(items))
         else:
             blocks.append("\n".join(line.strip() for line in escaped(block).splitlines()))
     return "\n\n".join(blocks)
@@ -54,8 +55,16 @@ def find_anchors(app: Sphinx, document: nodes.document) -> None:
         slugs.update(found)
 
 
+def mark_claims(app: Sphinx, document: nodes.document, name: str) -> None:
+    """Printed text with lines of ``nk.claim`` in it may wrap; other printed text, tables above all, keeps its lines."""
+    for printed in document.findall(nodes.literal_block):
+        if "output" in printed["classes"] and re.search("^[✓◐✗] ", printed.astext(), re.M):
+            printed["classes"].append("claims")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx calls this."""
     app.connect("autodoc-process-docstring", read_docstring, priority=400)
     app.connect("doctree-read", find_anchors)
+    app.connect("doctree-resolved", mark_claims)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
