@@ -8,6 +8,7 @@ root_doc = "docs/index"
 exclude_patterns = ["data/recipes"]
 
 nb_execution_mode = "off"  # notebooks are shown with the outputs that they hold
+nb_render_markdown_format = "myst"  # so that links in printed markdown are followed, too
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # the scripts would come from a network
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_dmath_double_inline = True

@@ -80,7 +80,8 @@ def run_notebook(path: Path) -> Run:
         execute(notebook)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise RuntimeError(f"{path.name} failed in {failed_cell(notebook)}\n{strip_colors(str(error))}") from error
-    return Run(path, tidy(notebook), time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Run(path, tidy(notebook), seconds)
 
 
 def execute(notebook: nbformat.NotebookNode) -> None:
