@@ -12,26 +12,29 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks html student test test-unit test-notebooks bench gpu-check wheels gpu-rehearsal clean
+.PHONY: help run lab notebooks book pages student test test-unit test-notebooks bench gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-run: .venv/ready  ## run the whole series, render it under build/html, and say where to look
-	$(BIN)/python tools/run.py
+run: .venv/ready  ## run the whole series, make the book of it, and say where to look
+	$(BIN)/python -m tools.run
 
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 notebooks: .venv/ready  ## run the series and store its outputs in notebooks/
-	$(BIN)/python tools/run.py --inplace
-	$(BIN)/python -m nibkit ledger
+	$(BIN)/python -m tools.run --inplace
+	$(BIN)/python -m tools.pages
 
-html: .venv/ready  ## render the stored outputs under build/html, without running anything
-	$(BIN)/python tools/run.py --stored
+book: .venv/ready  ## the book from the stored outputs, under build/book, without running anything
+	$(BIN)/python -m tools.book
+
+pages: .venv/ready  ## write the generated pages of docs/: the ledger, the speed figures, the public names
+	$(BIN)/python -m tools.pages
 
 student: .venv/ready  ## the notebooks without solutions and outputs, to hand out, under build/student
-	$(BIN)/python tools/student.py
+	$(BIN)/python -m tools.student
 
 test: .venv/ready  ## everything that must hold: unit tests, notebook rules, nbval
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks $(NBVAL) $(PARALLEL)

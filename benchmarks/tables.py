@@ -1,11 +1,8 @@
-"""What ``bench`` measured, as tables for README.md and as a figure.
-
-``python -m nibkit speed`` writes the tables of data/bench/*.csv into README.md, between the two marks.
-"""
+"""What ``make bench`` measured, as tables in markdown (``make pages`` makes docs/speed.md of data/bench) and as a figure."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -13,11 +10,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nibkit.course.claims import write_between
-from nibkit.resources import data_dir
 from nibkit.show.plots import use_style
 
-MARKS = ("<!-- speed: written by python -m nibkit speed -->", "<!-- end of speed -->")
 SIDES = ("image", "text", "both")
 
 
@@ -41,8 +35,8 @@ def markdown(rows: pd.DataFrame) -> str:
         fits = ", ".join(f"{row.part.removeprefix('slope ')} {row.ratio:.4f}" for row in slopes.itertuples())
         pieces.append(f"How straight a line cost is (R²; 1 is straight), against {fits}.")
     if len(memory := rows[rows["part"] == "memory"]):
-        said = ", ".join(f"{row.megabytes:.0f} MB at {row.x:.0f} steps" for row in memory.itertuples())
-        pieces.append(f"Peak memory above the model's with `batch_size=8`: {said}.")
+        peaks = ", ".join(f"{row.megabytes:.0f} MB at {row.x:.0f} steps" for row in memory.itertuples())
+        pieces.append(f"Peak memory above the model's with `batch_size=8`: {peaks}.")
     return "\n\n".join(pieces)
 
 
@@ -55,49 +49,50 @@ def ways_table(part: pd.DataFrame) -> list[str]:
         lines.append(
             [geometry, f"{pairs:.0f}", side, f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}", *others, f"{row['floor'] / ours:.0%}"]
         )
-    said = "NIB, ten steps: milliseconds a pair, how many times as long the others take, and the floor's share of its time."
-    return [said, table(["geometry", "pairs", "side", "nibkit, ms", "plain loop", "captum", "floor"], lines, left=3)]
+    caption = "NIB, ten steps: milliseconds a pair, how many times as long the others take, and the floor's share of its time."
+    return [caption, table(["geometry", "pairs", "side", "nibkit, ms", "plain loop", "captum", "floor"], lines, left=3)]
 
 
 def methods_table(part: pd.DataFrame) -> list[str]:
     """All methods."""
     first = part.iloc[0]
-    said = (
+    caption = (
         f"All methods, {first['geometry']}, picture and caption, {first['pairs']:.0f} pairs batched alike, per pair. RISE with "
+        "the published code's 6000 masks (200 for a caption), reckoned from a hundredth of them (about 1 % low)."
     )
-    said += "the published code's 6000 masks (200 for a caption), reckoned from a hundredth of them (about 1 % low)."
     head = ["method", "seconds", "× nib", "rows forward", "rows backward", "peak memory, MB"]
+    counts = ["forward", "backward", "megabytes"]
     lines = [
-        [row.way, f"{row.seconds:.3g}", f"{row.ratio:.2f}", *(f"{x:.0f}" for x in (row.forward, row.backward, row.megabytes))]
-        for row in part.itertuples()
+        [row["way"], f"{row['seconds']:.3g}", f"{row['ratio']:.2f}", *(f"{row[count]:.0f}" for count in counts)]
+        for _, row in part.iterrows()
     ]
-    return [said, table(head, lines)]
+    return [caption, table(head, lines)]
 
 
 def gap_table(part: pd.DataFrame) -> list[str]:
     """Gradients and time to a completeness gap of 1 %."""
-    said = "The fewest gradients, a pair and side, to a completeness gap of 1 % on the bundled model (2 to 32, 40, 48, 64 … 1024 "
-    said += (
+    caption = (
+        "The fewest gradients, a pair and side, to a completeness gap of 1 % on the bundled model (2 to 32, 40, 48, 64 … 1024 "
         "tried; *adaptive*: a pair's mean), and seconds for 16 pairs. On [.05, 1] what lies below .05 is reported apart, as the "
+        "null term."
     )
-    said += "null term."
     lines = [
         [row.way, *((f"{row.x:.0f}", f"{row.seconds:.2g}", f"{row.ratio:.1f}") if row.x == row.x else ("more", "–", "–"))]
         for row in part.itertuples()
     ]
-    return [said, table(["rule and interval", "gradients", "seconds, 16 pairs", "× log-gauss"], lines)]
+    return [caption, table(["rule and interval", "gradients", "seconds, 16 pairs", "× log-gauss"], lines)]
 
 
 def precision_table(part: pd.DataFrame) -> list[str]:
     """What fewer bits do to a map."""
-    said = f"Fewer bits, bundled model, {part['pairs'].iloc[0]:.0f} pairs: rank correlation of a pair's values with float32's."
+    caption = f"Fewer bits, bundled model, {part['pairs'].iloc[0]:.0f} pairs: rank correlation of a pair's values with float32's."
     lines = [
         [row.way, row.side, f"{row.rank_median:.4f}", f"{row.rank_lowest:.4f}", f"{row.ratio:.2f}"] for row in part.itertuples()
     ]
-    return [said, table(["", "side", "median", "lowest", "time, × float32"], lines, left=2)]
+    return [caption, table(["", "side", "median", "lowest", "time, × float32"], lines, left=2)]
 
 
-def table(head: list[str], lines: list[list], left: int = 1) -> str:
+def table(head: list[str], lines: Iterable[list], left: int = 1) -> str:
     """A markdown table, the first ``left`` columns set left."""
     rows = [head, ["---"] * left + ["--:"] * (len(head) - left), *lines]
     return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
@@ -119,9 +114,9 @@ def figure(rows: pd.DataFrame) -> Figure:
             ax.plot(points["x"], np.polyval(line, points["x"]), color="gray", linestyle=":")
             ax.set_title(f"{points['geometry'].iloc[0]}: R² of the line {points['ratio'].iloc[0]:.3f}")
         ax.set(xlabel=label, ylabel="seconds", ylim=(0, None))
-    found, ax = rows[rows["part"] == "gap"], axes[1, 2]
-    if len(found):
-        ax.barh(found["way"], found["x"].fillna(1024), color=np.where(found["x"].isna(), "lightgray", "C0"))
+    gaps, ax = rows[rows["part"] == "gap"], axes[1, 2]
+    if len(gaps):
+        ax.barh(gaps["way"], gaps["x"].fillna(1024), color=np.where(gaps["x"].isna(), "lightgray", "C0"))
         ax.invert_yaxis()
     ax.set(xscale="log", xlabel="gradients to a gap of 1 % (grey: more)", title="Bundled model")
     return fig
@@ -130,21 +125,12 @@ def figure(rows: pd.DataFrame) -> Figure:
 def bars(ax: Axes, times: pd.DataFrame) -> None:
     """Times of plain loop, captum and floor over nibkit's, both sides together."""
     ratios = times[["plain loop", "captum", "floor"]].div(times["nibkit"], axis=0)
-    place = np.arange(len(ratios))
+    positions = np.arange(len(ratios))
     for k, name in enumerate(ratios):
-        ax.bar(place + 0.27 * (k - 1), ratios[name], 0.27, label=name)
+        ax.bar(positions + 0.27 * (k - 1), ratios[name], 0.27, label=name)
     ax.axhline(1, color="black", linewidth=1)
     labels = [f"{geometry.removeprefix('ViT-')}\n{pairs:.0f}" for geometry, pairs in ratios.index]
-    ax.set(
-        xticks=place, xticklabels=labels, xlabel="geometry and pairs", ylabel="time over nibkit's", title="Picture and caption"
-    )
+    ax.set(xticks=positions, xticklabels=labels, xlabel="geometry and pairs")
+    ax.set(ylabel="time over nibkit's", title="Picture and caption")
     ax.set_ylim(0, 1.4 * ratios.to_numpy().max())
     ax.legend(ncols=3, loc="upper center")
-
-
-def write_speed(readme: Path | None = None) -> Path:
-    """Put the tables of data/bench/*.csv between the marks in README.md; returns its path."""
-    pieces = []
-    for path in sorted((data_dir() / "bench").glob("*.csv")):
-        pieces += [markdown(pd.read_csv(path)), f"![NIB's cost](data/bench/{path.stem}.png)"]
-    return write_between(MARKS, "\n\n".join(pieces), readme)

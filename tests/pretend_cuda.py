@@ -16,7 +16,7 @@ follow other devices (``cuda:1``), CUDA's generators, autocast, C++ extensions, 
 ``install()`` takes effect for good, in this process. tests/pretend/sitecustomize.py calls it where NIBKIT_PRETEND_CUDA=1, so that
 the kernels of notebooks have it too:
 
-    NIBKIT_PRETEND_CUDA=1 NIBKIT_DEVICE=cuda PYTHONPATH=$PWD/tests/pretend python tools/run.py 07
+    NIBKIT_PRETEND_CUDA=1 NIBKIT_DEVICE=cuda PYTHONPATH=$PWD/tests/pretend python -m tools.run 07
 """
 
 from __future__ import annotations

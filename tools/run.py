@@ -1,9 +1,8 @@
-"""Run the notebooks headless, each in a fresh kernel, and render them.
+"""Run the notebooks headless, each in a fresh kernel, and make the book of what they gave.
 
-python tools/run.py              # run all, write linked pages to build/html
-python tools/run.py 03 07        # only those whose name begins so
-python tools/run.py --inplace    # run all and store the outputs in notebooks/
-python tools/run.py --stored     # run nothing: pages from the outputs that the notebooks hold
+python -m tools.run              # run all; the book is then in build/book, the notebooks stay as they are
+python -m tools.run 03 07        # only those whose name begins so; the others are in the book with their stored outputs
+python -m tools.run --inplace    # run all and store the outputs in notebooks/, without a book
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import html
 import io
 import os
 import re
@@ -19,67 +17,87 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbconvert import HTMLExporter
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from .book import BUILD, ROOT, build_book, first_picture
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # in kernels: spinning threads cost twentyfold on some virtual machines
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>nibkit</title>
-<style>body{{font:1.1em/1.6 sans-serif;max-width:46em;margin:3em auto;padding:0 1em}}td{{padding:.2em 1.5em .2em 0}}</style>
-<h1>The Narrowing Information Bottleneck, step by step</h1><table>{rows}</table></html>"""
+FOLDER = ROOT / "notebooks"
+
+
+class Run(NamedTuple):
+    """A notebook that ran: where it is stored, what it holds now, how long it took."""
+
+    path: Path
+    notebook: nbformat.NotebookNode
+    seconds: float
 
 
 def main() -> int:
-    """Run, store or render, and sum up; the exit status is 1 if a notebook failed, 130 if interrupted."""
+    """Run, store or build the book, and sum up; the exit status is 1 if something failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="beginnings of notebook names, for example 07; default: all")
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--inplace", action="store_true", help="store the outputs in the notebooks themselves")
-    mode.add_argument("--stored", action="store_true", help="run nothing, render the outputs that are stored")
-    parser.add_argument("--out", type=Path, default=FOLDER.parent / "build", help="where the pages go (default: build)")
+    parser.add_argument("--inplace", action="store_true", help="store the outputs in the notebooks themselves")
+    parser.add_argument("--out", type=Path, default=BUILD, help="where the book's folder goes (default: build)")
     args = parser.parse_args()
     paths = sorted(FOLDER.glob("*.ipynb"))
-    unknown = [name for name in args.names if not any(p.name.startswith(name) for p in paths)]
+    unknown = [name for name in args.names if not any(path.name.startswith(name) for path in paths)]
     if unknown or not paths:
         print(f"no notebook of that name in {FOLDER.name}/: {' '.join(unknown) or '*.ipynb'}", file=sys.stderr)
         return 1
-    if args.names:
-        paths = [p for p in paths if p.name.startswith(tuple(args.names))]
-    done: list[tuple[Path, nbformat.NotebookNode, float]] = []
-    with tqdm(paths, unit="notebook", file=sys.stdout) as bar:
-        for path in bar:
-            bar.set_postfix_str(path.stem)
-            started = time.perf_counter()
-            notebook = nbformat.read(path, as_version=4)
-            try:
-                if not args.stored:
-                    execute(notebook)
-            except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-                bar.close()
-                print(f"\n{path.name} failed in {failed_cell(notebook)}\n{strip_colors(str(error))}", file=sys.stderr)
-                return 1
-            done.append((path, notebook, time.perf_counter() - started))
-            if args.inplace:
-                nbformat.write(tidy(notebook), path)
-    if not args.stored:
-        sum_up(done)
-    if not args.inplace:
-        render(done, Path(os.path.relpath(args.out)), timed=not args.stored)
+    chosen = [path for path in paths if path.name.startswith(tuple(args.names or [""]))]
+    runs: list[Run] = []
+    try:
+        with tqdm(chosen, unit="notebook", file=sys.stdout) as bar:
+            for path in bar:
+                bar.set_postfix_str(path.stem)
+                runs.append(run_notebook(path))
+                if args.inplace:
+                    nbformat.write(runs[-1].notebook, path)
+                elif path.name.startswith("00_"):
+                    bar.write(f"the first explanation: {os.path.relpath(keep_first_picture(runs[-1], args.out))}")
+        sum_up(runs)
+        if not args.inplace:
+            page = build_book(args.out.resolve(), {run.path.name: run.notebook for run in runs})
+            print(f"look at: {os.path.relpath(page)}")
+    except RuntimeError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def run_notebook(path: Path) -> Run:
+    """Run one notebook; RuntimeError with the cell and the error if it fails."""
+    notebook = nbformat.read(path, as_version=4)
+    started = time.perf_counter()
+    try:
+        execute(notebook)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        raise RuntimeError(f"{path.name} failed in {failed_cell(notebook)}\n{strip_colors(str(error))}") from error
+    seconds = time.perf_counter() - started
+    return Run(path, tidy(notebook), seconds)
 
 
 def execute(notebook: nbformat.NotebookNode) -> None:
     """Run every cell from a fresh kernel, in the notebooks' folder; Ctrl-C ends the kernel and raises KeyboardInterrupt."""
-    interrupted = []
+    interrupted = False
 
-    def listen(**_) -> None:  # nbclient's own handler would report the kernel's end as a crash
-        cancel = asyncio.current_task().cancel
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: (interrupted.append(True), cancel()))
+    def listen(**_: Any) -> None:  # nbclient's own handler would report the kernel's end as a crash
+        task = asyncio.current_task()
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            if task is not None:
+                task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
 
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -126,44 +144,25 @@ def lighten(png: str) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def render(done: list, out: Path, timed: bool) -> None:
-    """Linked pages and an index in ``out``/html, the first explanation as ``out``/first-explanation.png; says where to look."""
-    pages = out / "html"
-    pages.mkdir(parents=True, exist_ok=True)
-    exporter = HTMLExporter()
-    rows = []
-    for path, notebook, seconds in done:
-        body, _ = exporter.from_notebook_node(notebook)
-        (pages / f"{path.stem}.html").write_text(re.sub(r'href="([0-9]{2}_\w+)\.ipynb', r'href="\1.html', body), encoding="utf-8")
-        took = f"{seconds:.0f} s" if timed else ""
-        rows.append(f'<tr><td><a href="{path.stem}.html">{html.escape(title_of(notebook))}</a></td><td>{took}</td></tr>')
-    (pages / "index.html").write_text(PAGE.format(rows="\n".join(rows)), encoding="utf-8")
-    first = [n for path, n, _ in done if path.name.startswith("00_")]
-    outputs = [o for notebook in first for cell in notebook.cells for o in cell.get("outputs", [])]
-    pictures = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
-    print(f"look at: {pages / 'index.html'}")
-    if pictures:
-        (out / "first-explanation.png").write_bytes(base64.b64decode(pictures[0]))
-        print(f"the first explanation: {out / 'first-explanation.png'}")
+def keep_first_picture(run: Run, out: Path) -> Path:
+    """Write the notebook's first picture as ``out``/first-explanation.png; returns the file."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "first-explanation.png"
+    file.write_bytes(first_picture(run.notebook))
+    return file
 
 
-def sum_up(done: list) -> None:
-    """Notebooks, seconds, claims asserted."""
+def sum_up(runs: list[Run]) -> None:
+    """Print seconds and claims, notebook by notebook and in all."""
     print()
     claims = 0
-    for path, notebook, seconds in done:
-        text = "".join(o.text for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream")
+    for path, notebook, seconds in runs:
+        text = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "stream")
         count = sum(line.startswith("✓ ") for line in text.splitlines())
         claims += count
         print(f"{path.stem:32s} {seconds:6.1f} s   {count:3d} claims")
-    print(
-        f"{len(done)} notebooks, {sum(s for *_, s in done):.0f} s, {claims} claims asserted, all of them held as the ledger says"
-    )
-
-
-def title_of(notebook: nbformat.NotebookNode) -> str:
-    """The first heading."""
-    return next(line.lstrip("# ") for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("# "))
+    seconds = sum(run.seconds for run in runs)
+    print(f"{len(runs)} notebooks, {seconds:.0f} s, {claims} claims asserted, all of them held as the ledger says")
 
 
 def failed_cell(notebook: nbformat.NotebookNode) -> str:

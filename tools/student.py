@@ -1,7 +1,7 @@
 """Student versions: the notebooks with the exercises' solutions taken out and no outputs, for teachers to hand out.
 
-python tools/student.py          # all, into build/student
-python tools/student.py 03 05    # only those whose name begins so
+python -m tools.student          # all, into build/student
+python -m tools.student 03 05    # only those whose name begins so
 
 What stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` becomes one line to fill in; the check that follows each
 exercise stays, so students see at once whether they are right. nbgrader reads the same marks (``nbgrader generate_assignment``).
@@ -15,13 +15,15 @@ from pathlib import Path
 
 import nbformat
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+from .book import BUILD, ROOT
+
+FOLDER = ROOT / "notebooks"
 SOLUTION = re.compile(r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.M | re.S)
 
 
 def without_solutions(source: str) -> str:
     """A cell's source with each solution replaced by a line that asks for one, at the same indentation."""
-    return SOLUTION.sub(lambda found: f"{found['indent']}raise NotImplementedError  # your code here", source)
+    return SOLUTION.sub(lambda match: f"{match['indent']}raise NotImplementedError  # your code here", source)
 
 
 def student_version(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -38,11 +40,12 @@ def main() -> None:
     """Write the student versions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="beginnings of notebook names, for example 03; default: all")
-    parser.add_argument("--out", type=Path, default=FOLDER.parent / "build" / "student", help="where they go")
+    parser.add_argument("--out", type=Path, default=BUILD / "student", help="where they go")
     args = parser.parse_args()
-    paths = [p for p in sorted(FOLDER.glob("*.ipynb")) if not args.names or p.name.startswith(tuple(args.names))]
-    if not paths:
-        parser.error(f"no notebook of that name: {' '.join(args.names)}")
+    paths = sorted(FOLDER.glob("*.ipynb"))
+    if unknown := [name for name in args.names if not any(path.name.startswith(name) for path in paths)]:
+        parser.error(f"no notebook of that name in {FOLDER.name}/: {' '.join(unknown)}")
+    paths = [path for path in paths if path.name.startswith(tuple(args.names or [""]))]
     args.out.mkdir(parents=True, exist_ok=True)
     for path in paths:
         nbformat.write(student_version(nbformat.read(path, as_version=4)), args.out / path.name)

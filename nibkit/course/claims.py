@@ -1,22 +1,15 @@
-"""Claims that can fail: ``claim`` asserts one, ``read_ledger`` is the list of all of them (``data/claims.csv``).
-
-``python -m nibkit ledger`` writes the list into README.md, between the two marks.
-"""
+"""Claims that can fail: ``claim`` asserts one, ``read_ledger`` is the list of all of them (``data/claims.csv``)."""
 
 from __future__ import annotations
 
 import csv
 import functools
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..resources import data_dir
 
-VERDICTS = ("holds if", "holds", "fails")  # a verdict begins with exactly one of these
-MARKS = ("<!-- ledger: written by python -m nibkit ledger -->", "<!-- end of ledger -->")
 _SIGNS = {"==": "=", "<=": "≤", ">=": "≥", "!=": "≠"}
 
 
@@ -65,45 +58,6 @@ def claim(id: str, lhs: Any, rhs: Any, op: str = "==", tol: float | None = None)
         )
     within = f" within {stated:g}" if stated else ""
     print(f"✓ {id}: {row['claim']} ({_SIGNS[op]}{within}) → {row['verdict']}")
-
-
-def ledger_markdown() -> str:
-    """The ledger for README.md: claims by notebook and verdict, and all of them folded away below."""
-    rows = list(read_ledger().values())
-    kinds = {row["id"]: next(verdict for verdict in VERDICTS if row["verdict"].startswith(verdict)) for row in rows}
-    counts = Counter((row["notebook"], kinds[row["id"]]) for row in rows)
-    order, totals = ("holds", "holds if", "fails"), Counter(kinds.values())
-    line = lambda *cells: "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-    lines = [line("notebook", *(f"*{kind}*" for kind in order)), "|---|--:|--:|--:|"]
-    for notebook in sorted({row["notebook"] for row in rows}):
-        lines.append(line(f"[{notebook}](notebooks/{notebook}.ipynb)", *(counts[notebook, kind] for kind in order)))
-    lines += [line(f"**all {len(rows)}**", *(f"**{totals[kind]}**" for kind in order)), ""]
-    for kind, title in zip(order[::-1], ("What fails", "What holds under a condition", "What holds")):
-        lines += [f"<details><summary>{title}: {totals[kind]} claims</summary>", ""]
-        lines += [line("id", "in the paper", "claim", "verdict"), "|---|---|---|---|"]
-        chosen = sorted((row for row in rows if kinds[row["id"]] == kind), key=lambda row: row["notebook"])
-        lines += [line(*(row[key] for key in ("id", "paper", "claim", "verdict"))) for row in chosen]
-        lines += ["", "</details>", ""]
-    return "\n".join(lines).rstrip()
-
-
-def write_ledger(readme: Path | None = None) -> Path:
-    """Put ``ledger_markdown`` between the marks in README.md; see ``write_between``."""
-    return write_between(MARKS, ledger_markdown(), readme)
-
-
-def write_between(marks: tuple[str, str], text: str, readme: Path | None = None) -> Path:
-    """Put a text between two marks in README.md (by default the one beside ``data``); returns its path.
-
-    Raises ValueError if the marks are not there, each once and in order.
-    """
-    readme = Path(readme or data_dir().parent / "README.md")
-    before, *rest = readme.read_text(encoding="utf-8").split(marks[0])
-    inside, *after = "".join(rest).split(marks[1])
-    if len(rest) != 1 or len(after) != 1:
-        raise ValueError(f"{readme.name} must hold {marks[0]!r} and then {marks[1]!r}, each once")
-    readme.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after[0]}", encoding="utf-8")
-    return readme
 
 
 def _numbers(value: Any) -> np.ndarray:

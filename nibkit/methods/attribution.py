@@ -94,7 +94,7 @@ class Attribution:
 
     def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray) -> Self:
         """The chosen pairs, as a batch (also for a single number)."""
-        index = np.arange(len(self))[rows].reshape(-1)
+        index = np.arange(len(self))[rows].reshape(-1).copy()  # torch takes no reversed views
         pick = torch.from_numpy(index)
         strings = {
             name: part and tuple(part[i] for i in index) for name, part in (("tokens", self.tokens), ("words", self.words))

@@ -1,13 +1,12 @@
 """``nk.claim``: it can fail, it names what failed, and it prints the same line on every machine."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 import nibkit as nk
 from nibkit.course import claims
+from tools import pages
 
 LEDGER = """id,paper,claim,notebook,verdict,tolerance
 EQ,Eq. 1,"Two sides, equal",01_x,holds,1e-3
@@ -140,34 +139,25 @@ def test_half_precision_tensors_are_numbers_too(capsys):
     nk.claim("EQ", torch.ones(3, dtype=torch.bfloat16), 1)
 
 
-# --- the ledger in README.md ------------------------------------------------------------------------------------------
+# --- the ledger as a page ----------------------------------------------------------------------------------------------
 
 
-def test_readme_has_the_ledger_as_it_is(monkeypatch):
-    """If this fails: python -m nibkit ledger."""
+def test_the_ledgers_page_is_current(monkeypatch):
+    """If this fails: make pages."""
     monkeypatch.undo()
     claims.read_ledger.cache_clear()
-    readme = (Path(claims.__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    before, after = claims.MARKS
-    assert readme.split(before)[1].split(after)[0].strip() == claims.ledger_markdown().strip()
+    assert (pages.ROOT / "docs" / "claims.md").read_text(encoding="utf-8") == pages.claims_page()
 
 
-def test_ledger_is_written_between_the_marks_and_nowhere_else(tmp_path):
-    before, after = claims.MARKS
-    path = tmp_path / "README.md"
-    path.write_text(f"# top\n{before}\nwas here\n{after}\nbottom\n", encoding="utf-8")
-    assert claims.write_ledger(path) == path
-    text = path.read_text(encoding="utf-8")
-    assert text.startswith(f"# top\n{before}\n|") and text.endswith(f"{after}\nbottom\n") and "was here" not in text
-    assert "| EX |" in text.split("What holds under a condition")[1].split("</details>")[0]
-    claims.write_ledger(path)
-    assert path.read_text(encoding="utf-8") == text
+def test_the_page_counts_by_notebook_and_shows_every_claim_with_an_anchor():
+    page = pages.claims_page()
+    assert page.startswith("<!-- Made by `make pages` from data/claims.csv") and "\n\n# " in page
+    assert "| [01 x](../notebooks/01_x.ipynb) | 1 | 1 | 1 |\n| **all 3** | **1** | **1** | **1** |" in page
+    section = page.split("## What holds under a condition: 1 claims")[1].split("## ")[0]
+    assert '| <a id="EX"></a>[EX](../notebooks/01_x.ipynb) | Eq. 2 | Exactly equal | holds if nothing rounds |' in section
 
 
-@pytest.mark.parametrize("text", ["", "{0}", "{1}{0}", "{0}{0}{1}", "{0}{1}{1}"])
-def test_a_readme_without_the_marks_is_left_as_it_is(tmp_path, text):
-    path = tmp_path / "README.md"
-    path.write_text(text.format(*claims.MARKS), encoding="utf-8")
-    with pytest.raises(ValueError, match="README.md must hold"):
-        claims.write_ledger(path)
-    assert path.read_text(encoding="utf-8") == text.format(*claims.MARKS)
+def test_signs_of_markdown_are_shown_as_they_are(tmp_path):
+    (tmp_path / "claims.csv").write_text(LEDGER.replace("Two sides, equal", "|a| < b_1*c on [0, 1] $"), encoding="utf-8")
+    claims.read_ledger.cache_clear()
+    assert r"| \|a\| \< b\_1\*c on \[0, 1\] \$ |" in pages.claims_page()

@@ -1,18 +1,12 @@
 """Student versions: solutions gone, the rest untouched, still notebooks; the checks that follow then fail as they should."""
 
-import importlib.util
-from pathlib import Path
-
 import nbformat
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
-spec = importlib.util.spec_from_file_location("student", FOLDER.parent / "tools" / "student.py")
-student = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(student)
+from tools import student
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(student.FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_only_the_solutions_go(path):
     before = nbformat.read(path, as_version=4)
     after = student.student_version(nbformat.read(path, as_version=4))
@@ -43,3 +37,17 @@ def test_marks_that_do_not_pair_are_refused():
     cell = nbformat.v4.new_code_cell("def half(x):\n    ### BEGIN SOLUTION\n    return x / 2\n")
     with pytest.raises(ValueError, match="do not pair"):
         student.student_version(nbformat.v4.new_notebook(cells=[cell]))
+
+
+def test_the_command_writes_those_that_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["student", "03", "--out", str(tmp_path)])
+    student.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["03_theorem_1.ipynb"]
+    assert f"1 notebooks for students: {tmp_path}" in capsys.readouterr().out
+
+
+def test_a_name_that_no_notebook_has_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["student", "03", "97", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        student.main()
+    assert "no notebook of that name in notebooks/: 97" in capsys.readouterr().err and not list(tmp_path.iterdir())

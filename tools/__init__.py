@@ -1,0 +1,1 @@
+"""What the repository is kept with: notebooks run, the book built, pages generated. Not part of the package."""

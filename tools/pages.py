@@ -1,0 +1,142 @@
+"""Pages that are made, not written: the ledger, the speed figures, the public names, and the start page's picture.
+
+python -m tools.pages    # or make pages; make notebooks does it too
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+
+import nbformat
+import pandas as pd
+
+import nibkit as nk
+from benchmarks.tables import markdown, table
+from nibkit.course.claims import read_ledger
+
+from .book import PICTURE, ROOT, first_picture
+
+MADE = "<!-- Made by `make pages` from {source}: change that, not this page. -->\n\n"
+VERDICTS = {"holds if": "What holds under a condition", "holds": "What holds", "fails": "What fails"}  # how a verdict begins
+ORDER = ("holds", "holds if", "fails")
+ROOMS = {
+    "methods": "Explanations",
+    "model": "Models and inputs",
+    "metrics": "Metrics",
+    "evaluation": "Comparisons",
+    "show": "Figures",
+    "data": "Pictures and captions",
+    "theory": "Theory",
+    "course": "The paper and the ledger",
+    "resources": "Stored results",
+}
+CLAIMS = """# The ledger
+
+Every claim that the notebooks assert: where it stands in the paper, in our words, and whether it *holds*, *holds if …* or
+*fails*. A claim of the paper that is wrong is asserted *as failing*, with the figure that shows it. `data/claims.csv` is the same
+list with the tolerance of each assertion; a test holds ledger and notebooks together.
+"""
+SPEED = """# Speed
+
+`make bench` (about 15 minutes) measures NIB in one run, as ratios, on random weights in CLIP's geometries: against a plain loop
+that works as the published code does (a step at a time, captions one by one, weight gradients computed), against Captum's
+`IntegratedGradients` at the same cut, against the floor (the operations that NIB's way counts, at the machine's own rate of large
+matrix products), and against the seven other methods. What is gained: steps and pairs are folded into batches, captions of like
+length go together, no weight gradient is computed, and the last block is computed for the position that is read alone.
+
+Fewer bits: inside `with torch.autocast("cuda", torch.bfloat16):` `nk.nib` keeps float32 weights, layer norms and sums; the
+values' order hardly changes (table *Fewer bits*). Weights in bfloat16 (`NIBKIT_DTYPE=bfloat16`) change it more: not advised.
+
+To add your machine's figures: `cp build/bench.csv data/bench/MACHINE.csv`, the `.png` likewise, and `make pages`.
+"""
+
+
+def made_pages() -> dict[str, bytes]:
+    """Every generated file: its path in the repository, and what it must hold."""
+    first = nbformat.read(next((ROOT / "notebooks").glob("00_*.ipynb")), as_version=4)
+    text = {"docs/claims.md": claims_page(), "docs/speed.md": speed_page(), "docs/api.md": api_page()}
+    return {name: page.encode() for name, page in text.items()} | {PICTURE: first_picture(first)}
+
+
+def claims_page() -> str:
+    """The ledger: claims by notebook and verdict, then all of them, each with an anchor of its own (``claims.md#T1.2``)."""
+    rows = list(read_ledger().values())
+    kinds = {row["id"]: next(kind for kind in VERDICTS if row["verdict"].startswith(kind)) for row in rows}
+    counts, totals = Counter((row["notebook"], kinds[row["id"]]) for row in rows), Counter(kinds.values())
+    by_notebook = [
+        [link(notebook.replace("_", " "), notebook), *(str(counts[notebook, kind]) for kind in ORDER)]
+        for notebook in sorted({row["notebook"] for row in rows})
+    ]
+    by_notebook.append([f"**all {len(rows)}**", *(f"**{totals[kind]}**" for kind in ORDER)])
+    pieces = [CLAIMS, table(["notebook", *(f"*{kind}*" for kind in ORDER)], by_notebook)]
+    for kind in reversed(ORDER):
+        chosen = sorted((row for row in rows if kinds[row["id"]] == kind), key=lambda row: row["notebook"])
+        lines = []
+        for row in chosen:
+            anchor = f'<a id="{row["id"]}"></a>{link(row["id"], row["notebook"])}'
+            lines.append([anchor, *(escaped(row[column]) for column in ("paper", "claim", "verdict"))])
+        head = ["id", "in the paper", "claim", "verdict"]
+        pieces += [f"## {VERDICTS[kind]}: {totals[kind]} claims", table(head, lines, left=4)]
+    return MADE.format(source="data/claims.csv") + "\n\n".join(pieces) + "\n"
+
+
+def speed_page() -> str:
+    """What ``make bench`` measured, machine by machine."""
+    pieces = [SPEED]
+    for path in sorted((ROOT / "data" / "bench").glob("*.csv")):
+        pieces += [f"## {path.stem}", markdown(pd.read_csv(path)), f"![NIB's cost](../data/bench/{path.stem}.png)"]
+    return MADE.format(source="data/bench") + "\n\n".join(pieces) + "\n"
+
+
+def api_page() -> str:
+    """The public names by room, for Sphinx to fill in from their docstrings."""
+    modules = nk._MODULES | nk._NAMES
+    pieces = [
+        "# The public names",
+        "What `import nibkit as nk` offers, with the docstrings as they stand in the code. Where to start: "
+        "{func}`nk.nib <nibkit.nib>` explains, {func}`nk.load_clip <nibkit.load_clip>` loads, "
+        "{class}`nk.Attribution <nibkit.Attribution>` is the result.",
+    ]
+    for room, title in ROOMS.items():
+        names = [name for name in nk.__all__ if modules[name].split(".")[0] == room]
+        pieces += [f"## {title}"] if names else []
+        for name in sorted(names, key=lambda name: (name in nk._MODULES, name != "nib", name)):
+            pieces.append(f"### nk.{name}\n\n```{{eval-rst}}\n{directive(name, modules[name])}\n```")
+    return MADE.format(source="nibkit/__init__.py") + "\n\n".join(pieces) + "\n"
+
+
+def directive(name: str, module: str) -> str:
+    """Sphinx's order to write about one public name."""
+    value = getattr(nk, name)
+    if inspect.ismodule(value):
+        return f".. automodule:: nibkit.{module}\n   :members:"
+    if inspect.isclass(value):
+        return f".. autoclass:: nibkit.{name}\n   :members:"
+    if callable(value):
+        return f".. autofunction:: nibkit.{name}"
+    return f".. py:data:: nibkit.{name}\n\n   By name: {', '.join(value)}."
+
+
+def link(text: str, notebook: str) -> str:
+    """A link to a notebook, from a page of docs/."""
+    return f"[{escaped(text)}](../notebooks/{notebook}.ipynb)"
+
+
+def escaped(text: str) -> str:
+    """Plain text as markdown that shows it letter by letter, also in a cell of a table."""
+    return re.sub(r"([\\`*_<|$~\[\]])", r"\\\1", text)
+
+
+def main() -> None:
+    """Write what has changed."""
+    for name, content in made_pages().items():
+        path = ROOT / name
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+            print(f"written: {name}")
+
+
+if __name__ == "__main__":
+    main()
