@@ -79,7 +79,6 @@ def tiny_inputs(
 FIELDS = (
     "image", "text", "class_token", "pixels", "similarity", "image_delta", "text_delta", "image_null", "text_null",
 )  # fmt: skip
-DISTRACTORS = tiny_inputs((6, 4), seed=310)  # for MFABA's original: most pairs of seed 0 have their own caption and picture first
 
 
 def relative(ours: torch.Tensor, other: torch.Tensor) -> float:

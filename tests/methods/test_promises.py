@@ -9,11 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import DISTRACTORS, END, FIELDS, assert_close, new_clip, relative, same, state, tiny_clip, tiny_inputs
+from helpers import END, FIELDS, assert_close, new_clip, relative, same, state, tiny_clip, tiny_inputs
 
 import nibkit as nk
 
-LENGTHS = (5, 8, 3, 8)
+LENGTHS = (5, 11, 3, 9)  # above 8 tokens RISE's masks stretch
+OTHERS, OWN = tiny_inputs((6, 4), seed=310, columns=11), tiny_inputs(LENGTHS)[1]  # one pair is among its own distractors
+DISTRACTORS = nk.Inputs(*(torch.cat([getattr(part, name) for part in (OTHERS, OWN)]) for name in ("pixel_values", "input_ids")))
 ORIGINAL = dict(variant="original")
 FLIP = dict(ORIGINAL, distractors=DISTRACTORS, num_steps=6)
 FITTED, MASKED = dict(num_steps=6, draws=2), dict(num_masks=20, num_text_masks=15)
@@ -136,7 +138,7 @@ def test_other_models(call, model):
 @every_call
 def test_a_pair_does_not_depend_on_its_batch_on_batch_size_or_on_padding(call, dtype):
     """Relative to the largest value; in float32 decisions may tip with the last digit, in float64 none does here."""
-    clip, inputs = tiny_clip(dtype=dtype), tiny_inputs(LENGTHS, columns=12)
+    clip, inputs = tiny_clip(dtype=dtype), tiny_inputs(LENGTHS, columns=14)
     tolerance = 1e-2 if dtype != torch.float64 and call in DECISIONS else PRECISION[dtype]
     whole = explain(call, clip, inputs)
     for batch_size in (1, 3, 64):
@@ -145,12 +147,12 @@ def test_a_pair_does_not_depend_on_its_batch_on_batch_size_or_on_padding(call, d
     assert_close(explain(call, clip, inputs[back])[back], whole, tolerance)
     assert explain(call, clip, inputs[back]).tokens == whole.tokens[::-1]
     narrow = explain(call, clip, tiny_inputs(LENGTHS, pad=1))  # padded by another id to fewer columns
-    assert (whole.text[:, 8:] == 0).all()
-    assert_close(narrow, replace(whole, text=whole.text[:, :8]), tolerance)
+    assert (whole.text[:, 11:] == 0).all()
+    assert_close(narrow, replace(whole, text=whole.text[:, :11]), tolerance)
     alone = [explain(call, clip, nk.Inputs(inputs[i].pixel_values, inputs[i].input_ids[:, :n])) for i, n in enumerate(LENGTHS)]
     assert [len(one) for one in alone] == [1] * 4 and [one.tokens[0] for one in alone] == list(whole.tokens)
     fields = {name: [getattr(one, name) for one in alone] for name in FIELDS if getattr(whole, name) is not None}
-    fields["text"] = [torch.nn.functional.pad(text, (0, 12 - text.shape[1])) for text in fields["text"]]
+    fields["text"] = [torch.nn.functional.pad(text, (0, 14 - text.shape[1])) for text in fields["text"]]
     assert_close(replace(whole, **{name: torch.cat(parts) for name, parts in fields.items()}), whole, tolerance)
 
 
@@ -158,14 +160,14 @@ def test_a_pair_does_not_depend_on_its_batch_on_batch_size_or_on_padding(call, d
 @pytest.mark.parametrize("end", [2, END], ids=["the highest id is read", "the first end token is read"])
 def test_padding_needs_no_mask(call, end):
     """No mask, ones, True, one that ends too late; captions of several lengths: what stands behind the end token is nothing."""
-    clip, inputs = tiny_clip(end=end), tiny_inputs(LENGTHS, columns=10)
+    clip, inputs = tiny_clip(end=end), tiny_inputs(LENGTHS, columns=12)
     want, ones, late = explain(call, clip, inputs), torch.ones_like(inputs.input_ids), inputs.attention_mask.clone()
     late[0, 5:7] = 1
     for mask in (None, ones, ones.bool(), late, inputs.attention_mask.bool()):
         att = explain(call, clip, masked(inputs, mask))
         assert_close(att, want, 1e-2 if call in DECISIONS else 1e-5)
         assert (att.text[inputs.attention_mask == 0] == 0).all()
-        assert [len(tokens) for tokens in att.tokens] == ([10] * 4 if mask is None else mask.int().sum(1).tolist())
+        assert [len(tokens) for tokens in att.tokens] == ([12] * 4 if mask is None else mask.int().sum(1).tolist())
 
 
 @every_call
