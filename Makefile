@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks book pages student test test-unit test-notebooks bench gpu-check wheels gpu-rehearsal clean
+.PHONY: help run lab notebooks book pages student lint test test-unit test-notebooks bench gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -36,7 +36,12 @@ pages: .venv/ready  ## write the generated pages of docs/: the ledger, the speed
 student: .venv/ready  ## the notebooks without solutions and outputs, to hand out, under build/student
 	$(BIN)/python -m tools.student
 
-test: .venv/ready  ## everything that must hold: unit tests, notebook rules, nbval
+lint: .venv/ready  ## style and types: ruff (format and lint) and mypy
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+test: lint  ## everything that must hold: lint, unit tests, notebook rules, nbval
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks $(NBVAL) $(PARALLEL)
 
 test-unit: .venv/ready  ## unit tests and notebook rules alone

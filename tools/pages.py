@@ -21,6 +21,7 @@ from .book import PICTURE, ROOT, first_picture
 MADE = "<!-- Made by `make pages` from {source}: change that, not this page. -->\n\n"
 VERDICTS = {"holds if": "What holds under a condition", "holds": "What holds", "fails": "What fails"}  # how a verdict begins
 ORDER = ("holds", "holds if", "fails")
+README_MARKS = "<!-- claims: written by make pages -->", "<!-- end of claims -->"
 ROOMS = {
     "methods": "Explanations",
     "model": "Models and inputs",
@@ -56,14 +57,31 @@ To add your machine's figures: `cp build/bench.csv data/bench/MACHINE.csv`, the 
 def made_pages() -> dict[str, bytes]:
     """Every generated file: its path in the repository, and what it must hold."""
     first = nbformat.read(next((ROOT / "notebooks").glob("00_*.ipynb")), as_version=4)
-    text = {"docs/claims.md": claims_page(), "docs/speed.md": speed_page(), "docs/api.md": api_page()}
+    text = {"docs/claims.md": claims_page(), "docs/speed.md": speed_page(), "docs/api.md": api_page(), "README.md": readme()}
     return {name: page.encode() for name, page in text.items()} | {PICTURE: first_picture(first)}
+
+
+def verdict_kinds() -> dict[str, str]:
+    """The kind of verdict of each claim, by id."""
+    rows = read_ledger().values()
+    return {row["id"]: next(kind for kind in VERDICTS if row["verdict"].startswith(kind)) for row in rows}
+
+
+def readme() -> str:
+    """README.md with the number of claims in it renewed."""
+    text, rows, kinds = (ROOT / "README.md").read_text(encoding="utf-8"), read_ledger().values(), verdict_kinds()
+    lines = []
+    for title, notebooks in (("theory, 00 to 06", range(7)), ("CLIP, 07 to 12", range(7, 99)), ("**all**", range(99))):
+        counts = Counter(kinds[row["id"]] for row in rows if int(row["notebook"][:2]) in notebooks)
+        lines.append([title, *(str(counts[kind]) for kind in ORDER), f"{counts.total()}"])
+    claims = table(["[the ledger](docs/claims.md)", *(f"*{kind}*" for kind in ORDER), "claims"], lines)
+    before, _, rest = text.partition(README_MARKS[0])
+    return f"{before}{README_MARKS[0]}\n{claims}\n{README_MARKS[1]}{rest.partition(README_MARKS[1])[2]}"
 
 
 def claims_page() -> str:
     """The ledger: claims by notebook and verdict, then all of them, each with an anchor of its own (``claims.md#T1.2``)."""
-    rows = list(read_ledger().values())
-    kinds = {row["id"]: next(kind for kind in VERDICTS if row["verdict"].startswith(kind)) for row in rows}
+    rows, kinds = list(read_ledger().values()), verdict_kinds()
     counts, totals = Counter((row["notebook"], kinds[row["id"]]) for row in rows), Counter(kinds.values())
     by_notebook = [
         [link(notebook.replace("_", " "), notebook), *(str(counts[notebook, kind]) for kind in ORDER)]

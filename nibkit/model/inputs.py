@@ -72,7 +72,8 @@ class Inputs:
 
     def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> Inputs:
         """The chosen pairs, as a batch (also for a single number)."""
-        index = torch.arange(len(self))[rows].reshape(-1)
+        chosen = rows.cpu().numpy() if isinstance(rows, torch.Tensor) else rows
+        index = torch.from_numpy(np.arange(len(self))[chosen].reshape(-1).copy())
         tensors = (part[index.to(part.device)] for part in (self.pixel_values, self.input_ids, self.attention_mask))
         strings = (part and tuple(part[int(i)] for i in index) for part in (self.tokens, self.words))
         return self._with(*tensors, *strings)

@@ -199,10 +199,10 @@ def test_equality_is_identity_and_never_raises(part):
 
 
 @pytest.mark.parametrize("part", [0, 1], ids=["Inputs", "Attribution"])
-@pytest.mark.parametrize("twin", [lambda x: pickle.loads(pickle.dumps(x)), copy.copy, copy.deepcopy], ids=str)
-def test_pickled_and_copied(part, twin):
+@pytest.mark.parametrize("way", ["pickle", "copy", "deepcopy"])
+def test_pickled_and_copied(part, way):
     one = explained()[part]
-    other = twin(one)
+    other = pickle.loads(pickle.dumps(one)) if way == "pickle" else getattr(copy, way)(one)
     assert type(other) is type(one) and vars(other).keys() == vars(one).keys()
     for name, value in vars(one).items():
         same = torch.equal(value, getattr(other, name)) if isinstance(value, torch.Tensor) else value == getattr(other, name)
@@ -216,3 +216,14 @@ def test_moved():
     assert inputs.cpu().pixel_values.equal(inputs.pixel_values) and att.cpu().text.equal(att.text)
     arrays = att.to(dtype=torch.bfloat16).numpy()
     assert arrays["image"].dtype == np.float32 and arrays["text"].shape == (3, 8) and "pixels" not in arrays
+
+
+@pytest.mark.parametrize("rows", [slice(None, None, -1), [2, 0], np.array([1]), np.array([True, False, True]), -1], ids=str)
+def test_any_choice_of_rows(rows):
+    inputs, att = explained()
+    chosen = np.arange(3)[rows].reshape(-1)
+    for batch in (inputs[rows], att[rows]):
+        assert len(batch) == len(chosen)
+    assert torch.equal(att[rows].image, torch.stack([att.image[i] for i in chosen]))
+    assert torch.equal(inputs[rows].input_ids, torch.stack([inputs.input_ids[i] for i in chosen]))
+    assert att[rows].tokens == tuple(att.tokens[i] for i in chosen)
