@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import SupportsIndex, TypeGuard, overload
@@ -53,14 +54,13 @@ def check_number(
 
     Raises ValueError, which names it: no number (Booleans are none), or one out of range.
     """
-    real = hasattr(value, "__float__") and not isinstance(value, (bool, np.bool_)) and np.ndim(value) == 0  # type: ignore[arg-type]
-    number = float(value) if real else math.nan  # type: ignore[arg-type]
+    number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
     low, high = least if above is None else above, most if below is None else below
     inside = (low is None or (number > low if above is not None else number >= low)) and (
         high is None or (number < high if below is not None else number <= high)
     )
     if not (math.isfinite(number) and inside):
-        raise ValueError(f"{name} must be a number{_span(least, most, above, below)}; got {value!r}")
+        raise ValueError(f"{name} must be a finite number{_span(least, most, above, below)}; got {value!r}")
     return number
 
 
@@ -126,3 +126,11 @@ def check_figure_path(name: str, path: Path) -> None:
         raise ValueError(f"{name} {path} is no file name of a figure: give one such as map.png")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} for {name}: make it first")
+
+
+def outside() -> int:
+    """The ``stacklevel`` at which ``warnings.warn`` in the calling function names the first line outside nibkit: the user's."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "nibkit":
+        level, frame = level + 1, frame.f_back
+    return level

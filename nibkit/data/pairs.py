@@ -16,6 +16,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
+from ..checks import outside
 from ..model.pictures import to_rgb
 from .shapes import Scene
 
@@ -189,7 +190,7 @@ class Pairs(_DataSet, Sequence[Pair]):
             message = self._report() if self.skipped else f"{name}: there are no rows"
             raise (FileNotFoundError if missing else ValueError)("\n".join(filter(None, [message, hint])))
         if self.skipped:
-            warnings.warn(f"{self._report()}; all are in .skipped", stacklevel=3)
+            warnings.warn(f"{self._report()}; all are in .skipped", stacklevel=outside())
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -212,7 +213,7 @@ class Stream(_DataSet):
     def __iter__(self) -> Iterator[Pair]:
         yield from self._choose(self._rows(), self._limit, self._check)
         if self.skipped:
-            warnings.warn(f"{self._report()}; all are in .skipped", stacklevel=2)
+            warnings.warn(f"{self._report()}; all are in .skipped", stacklevel=outside())
 
     def __repr__(self) -> str:
         return f"<{self.summary()}, a stream>"

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from ..checks import check_choice, check_seed, check_whole, is_whole
+from ..checks import check_choice, check_seed, check_whole, is_whole, outside
 from ..methods.registry import Method, read_methods
 from ..metrics.names import PROTOCOLS
 from ..model.clip import Clip
@@ -190,7 +190,7 @@ def arrange(table: pd.DataFrame, order: Mapping[Id, int], methods: Sequence[str]
         warnings.warn(
             f"{len({row['pair'] for row in skipped})} of {len(order)} pairs were skipped, wholly or for a method; "
             f"the first is {first['pair']!r}: {first['reason']}; all are in table.attrs['skipped']",
-            stacklevel=3,
+            stacklevel=outside(),
         )
     return table
 

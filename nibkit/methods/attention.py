@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional as nnf
 
 from ..checks import check_batch_size, check_choice
-from ..model.clip import Clip
+from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
 from ..model.towers import ImageTower, at
 from .attribution import Attribution
@@ -194,6 +194,7 @@ def read_attention(
     options: dict[str, Any],
 ) -> Attribution:
     """The row that is read of combine(A, ∇A), rolled out from block ``first`` (image, text) on; None: the last block alone."""
+    check_clip(clip)
     layers = first or (clip.image.depth - 1, clip.text.depth - 1)
     batch_size = check_batch_size(batch_size)
     check_attention(clip, method, layers)

@@ -9,8 +9,7 @@ import torch
 from torch.nn import functional as nnf
 from tqdm.auto import tqdm
 
-from ..checks import check_whole, is_whole
-from ..model.clip import Clip
+from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched
 from ..model.towers import ImageTower
@@ -47,7 +46,8 @@ def explain_both(
 
     The model is in evaluation mode meanwhile, gradients are off unless ``explain`` turns them on, and nothing is left behind.
     """
-    inputs = clip.check(inputs, stacklevel=5)
+    check_clip(clip)
+    inputs = clip.check(inputs)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
         image, text = (CutEncoder(tower, inputs, layer, batch_size, bar) for tower, layer in zip((clip.image, clip.text), layers))
         of_image, of_text = explain(image, text.features), explain(text, image.features)
@@ -82,16 +82,18 @@ def check_layers(
     """(image, text) of one layer for both, or of a pair; None: ``default``, or ¾ of each depth, floored (9 of 12).
 
     A cut may lie at 0 … depth. Where a method looks at a block instead, ``looks_at`` says what for: then 0 … depth − 1.
-    ValueError or TypeError, which calls it ``name``, if it is out of range.
+    ValueError, which calls it ``name``, if it is out of range.
     """
+    check_clip(clip)
     pair = tuple(layer) if isinstance(layer, (tuple, list)) else (layer, layer)
     if len(pair) != 2:
         raise ValueError(f"{name} must be a whole number or a pair (image, text); got {layer!r}")
-    pair = tuple(default if block is None else block for block in pair)
-    for tower, block in zip((clip.image, clip.text), pair):
-        if looks_at and is_whole(block):
-            check_whole(name, block, 0, tower.depth - 1, purpose=f" for {looks_at}")
-    return clip.image.check_layer(pair[0]), clip.text.check_layer(pair[1])
+    names = (f"{name} (image)", f"{name} (text)") if isinstance(layer, (tuple, list)) else (name, name)
+    chosen = [
+        tower.check_layer(default if block is None else block, of, looks_at)
+        for tower, block, of in zip((clip.image, clip.text), pair, names)
+    ]
+    return chosen[0], chosen[1]
 
 
 def real_tokens(encoder: CutEncoder) -> torch.Tensor:

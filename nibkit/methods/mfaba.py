@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as nnf
 
 from ..checks import check_batch_size, check_choice, check_number, check_whole
-from ..model.clip import Clip
+from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
 from ..model.towers import ImageTower
 from .attribution import Attribution
@@ -71,6 +71,7 @@ def mfaba(
 
         return explain_both(clip, inputs, (0, 0), descend_for, "mfaba", options, batch_size)
 
+    check_clip(clip)
     others = clip.check(distractors)  # type: ignore[arg-type]  # check_options saw that it is Inputs
     features = {"image": clip.encode_text(others), "text": clip.encode_image(others)}  # what each encoder's own is told from
 

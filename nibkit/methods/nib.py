@@ -4,7 +4,8 @@
 
 One scalar λ narrows a whole layer from open (1) to closed (0); what the similarity F loses on the way is shared out among the
 elements of z = head(x). Values are summed over the channels of each token. e is the other encoder's embedding of the same pair.
-Derived in notebooks 03 to 05, built by hand in notebook 07.
+``integrate`` holds the sum; its integrand, z · ∇F(λz) token by token, is ``cut.CutEncoder.slopes_at``; nodes and weights are in
+``theory/quadrature.py``. Derived in notebooks 03 to 05, built by hand in notebook 07.
 """
 
 from __future__ import annotations

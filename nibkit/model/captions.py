@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ..checks import outside
+
 
 def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
     """Raise on a caption that is no text, is empty or has over ``limit`` tokens; warn of words that the model does not know."""
@@ -26,7 +28,7 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
         unknown, special = tokenizer.unk_token_id, {tokenizer.bos_token_id, tokenizer.eos_token_id}
         if unknown is not None and unknown not in special:
             if strange := [word for word in re.findall(r"\w+", caption) if unknown in tokenizer(word)["input_ids"]]:
-                warnings.warn(f"caption {i}: this model does not know {', '.join(map(repr, strange))}", stacklevel=3)
+                warnings.warn(f"caption {i}: this model does not know {', '.join(map(repr, strange))}", stacklevel=outside())
 
 
 def tokenize(captions: Sequence[str], tokenizer: Any) -> tuple:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional as nnf
 
+from ..checks import outside
 from .captions import check_captions, first, read_tokens, tokenize
 from .inputs import Inputs
 from .pictures import PICTURE, as_list, to_rgb
@@ -60,13 +61,13 @@ class Clip:
             raise ValueError(f"{self.name} came without tokenizer and image processor: make nk.Inputs from tensors yourself")
         if images is None or captions is None:
             raise TypeError("images and captions must both be given; got None")
-        images, captions = as_list(images, PICTURE), as_list(captions, str)
+        images, captions = as_list(images, PICTURE, "images"), as_list(captions, str, "captions")
         if len(images) != len(captions):
             raise ValueError(f"{len(images)} images but {len(captions)} captions: give one caption for each image")
         if not images:
             raise ValueError("nothing to explain: give one picture and one caption at least")
-        check_captions(captions, self.tokenizer, self.text.positions)
         pictures = [to_rgb(image, f"image {i}") for i, image in enumerate(images)]
+        check_captions(captions, self.tokenizer, self.text.positions)
         pixels = self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
         return Inputs(pixels, *tokenize(captions, self.tokenizer)).to(self.device, self.dtype)
 
@@ -86,10 +87,10 @@ class Clip:
         """Token strings of each caption, padding left out."""
         return inputs.tokens or read_tokens(self.tokenizer, inputs.input_ids, inputs.attention_mask)
 
-    def check(self, inputs: Inputs, stacklevel: int = 3) -> Inputs:
+    def check(self, inputs: Inputs) -> Inputs:
         """The inputs on the model's device; warns where a caption has no end token, so that the wrong position is read.
 
-        stacklevel: whose line the warning names, see ``warnings.warn``. TypeError if they are no ``Inputs``.
+        TypeError if they are no ``Inputs``.
         """
         if not isinstance(inputs, Inputs):
             raise TypeError(f"inputs must be nk.Inputs (see clip.prepare); got {type(inputs).__name__}")
@@ -98,13 +99,19 @@ class Clip:
         if end is not None and not (has_end := (inputs.input_ids == end).any(-1)).all():
             missing = int(has_end.int().argmin())
             read = "highest" if self.text.end == 2 else "first"
-            warnings.warn(f"caption {missing} has no end token ({end}): the model reads its {read} token", stacklevel=stacklevel)
+            warnings.warn(f"caption {missing} has no end token ({end}): the model reads its {read} token", stacklevel=outside())
         return inputs
 
     def _encode(self, tower: Tower, inputs: Inputs) -> torch.Tensor:
         inputs = self.check(inputs)
         with untouched(self.model), torch.no_grad():
             return tower.tail(tower.head(inputs, 0), inputs, 0)
+
+
+def check_clip(clip: object) -> None:
+    """TypeError if it is no ``Clip``: a name or transformers' own model, for example."""
+    if not isinstance(clip, Clip):
+        raise TypeError(f"clip must be an nk.Clip, as nk.load_clip returns it; got {type(clip).__name__}")
 
 
 def find_words(clip: Clip, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:

@@ -43,6 +43,8 @@ def load_clip(
         ValueError: a folder that holds no CLIP or a damaged one, an unknown device, dtype or attention.
     """
     name = name if name is not None else os.environ.get("NIBKIT_CLIP") or "shapes"
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"name must be text or a path; got {type(name).__name__}")
     where, dtype = choose_device(device), choose_dtype(dtype)
     check_choice("attention", attention, ("sdpa", "eager"))
     if name == "shapes":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
 
 
 def _open(path: str | os.PathLike, name: str) -> Image.Image:
+    if os.path.isdir(path):
+        raise ValueError(f"{name}: {os.fspath(path)!r} is a folder: give a picture in it")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{name}: there is no file {os.fspath(path)!r}")
     try:
@@ -86,8 +89,10 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
     return Image.fromarray(array)
 
 
-def as_list(value: Any, kind: type | tuple[type, ...]) -> list:
-    """One thing or many: a string, a path, a picture or an array [H, W(, C)] counts as one."""
+def as_list(value: Any, kind: type | tuple[type, ...], name: str) -> list:
+    """One thing or many: a string, a path, a picture or an array [H, W(, C)] counts as one. TypeError if it is neither."""
     if isinstance(value, kind) or (isinstance(value, np.ndarray) and value.ndim in (2, 3)):
         return [value]
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be one or a list of them; got {type(value).__name__}")
     return list(value)

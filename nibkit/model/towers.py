@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as nnf
 
-from ..checks import check_whole, is_whole
+from ..checks import check_whole
 from .inputs import Inputs
 from .repeatable import exact
 
@@ -40,13 +40,15 @@ class Tower(nn.Module):
         """The number of blocks L; the tower can be cut at 0 … L."""
         return len(self.blocks)
 
-    def check_layer(self, layer: int | None) -> int:
-        """The layer to cut at; None: three quarters of the depth, floored (9 of 12). ValueError or TypeError if it is none."""
+    def check_layer(self, layer: int | None, name: str = "layer", looks_at: str = "") -> int:
+        """The layer to cut at, 0 … depth; None: three quarters of the depth, floored (9 of 12).
+
+        looks_at: what for, where a *block* is meant, 0 … depth − 1. ValueError, which calls it ``name``, if it is out of range.
+        """
         if layer is None:
             return 3 * self.depth // 4
-        if not is_whole(layer):
-            raise TypeError(f"layer must be a whole number or a pair (image, text); got {layer!r}")
-        return check_whole("layer", layer, 0, self.depth)
+        purpose = f" for {looks_at}" if looks_at else " (or a pair of them)" * (name == "layer")
+        return check_whole(name, layer, 0, self.depth - bool(looks_at), purpose=purpose)
 
     # --- what the two encoders do each in its own way ---------------------------------------------------------------------------
 

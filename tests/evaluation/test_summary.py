@@ -163,7 +163,7 @@ def test_another_reference_or_none():
     [
         (dict(against="rise"), "against='rise' is not in the table"),
         (dict(metrics=["iou"]), "no metric 'iou' in the table"),
-        (dict(level=1), "level must be a number within 0 … 1, 0 and 1 left out; got 1"),
+        (dict(level=1), "level must be a finite number within 0 … 1, 0 and 1 left out; got 1"),
         (dict(resamples=0), "resamples must be a whole number, 1 or more; got 0"),
         (dict(resamples=True), "resamples must be a whole number, 1 or more; got True"),
         (dict(seed=-1), "seed must be a whole number, 0 or more; got -1"),
@@ -240,7 +240,7 @@ def test_csv_is_the_whole_summary(summary):
 def test_unknown_styles_and_metrics_are_named(summary):
     with pytest.raises(ValueError, match='style must be "markdown", "latex" or "csv"; got \'html\''):
         format_summary(summary, "html")
-    with pytest.raises(ValueError, match="significance must be a number within 0 … 1; got 5"):
+    with pytest.raises(ValueError, match="significance must be a finite number within 0 … 1; got 5"):
         format_summary(summary, significance=5)
     with pytest.raises(ValueError, match="columns must be a whole number, 1 or more; got 0"):
         plot_summary(summary, columns=0)

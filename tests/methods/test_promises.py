@@ -1,5 +1,6 @@
 """What the contract promises of every method, whatever it computes: all of METHODS, both variants, one table of calls."""
 
+import functools
 import inspect
 import itertools
 import random
@@ -324,7 +325,7 @@ BAD = [
     ("m2ib", dict(beta=-1), "beta must be .*0 or more"),
     ("m2ib", dict(lr=0), r"\blr\b.* above 0"),
     ("gradcam", dict(layer=5), "layer must be .*within 0 … 4.* Grad-CAM"),
-    ("gradcam", dict(layer=(1, -1)), "layer must be .*within 0 … 4.* Grad-CAM"),
+    ("gradcam", dict(layer=(1, -1)), r"layer \(text\) must be .*within 0 … 4.* Grad-CAM"),
     ("layer", dict(layer=(1, 2, 3)), "layer must be a whole number or a pair"),
     ("layer", dict(layer=2.5), "layer must be a whole number"),
     ("chefer", dict(start_layer=5, variant="original"), "start_layer must be .*within 0 … 4"),
@@ -359,3 +360,22 @@ def test_what_is_no_inputs_is_refused(name):
     with nk.count_passes(tiny_clip()) as passes, pytest.raises(TypeError, match=re.escape("inputs must be nk.Inputs")):
         nk.METHODS[name](tiny_clip(), torch.zeros(1, 3, 48, 48))
     assert passes.forward == 0
+
+
+@pytest.mark.parametrize("clip", ["shapes", None, tiny_clip().model, tiny_inputs((5,))], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("name", nk.METHODS)
+def test_what_is_no_clip_is_refused(name, clip):
+    with pytest.raises(TypeError, match=r"clip must be an nk\.Clip, as nk\.load_clip returns it; got"):
+        nk.METHODS[name](clip, tiny_inputs((5,)))
+
+
+@pytest.mark.parametrize("name", [*nk.METHODS, "encode_image", "encode_text"])
+def test_a_warning_names_the_callers_line(name):
+    """Whatever frames of nibkit stand between: a caption without its end token."""
+    clip, inputs = tiny_clip(end=END), tiny_inputs((5, 5))
+    ids = inputs.input_ids.clone()
+    ids[1, 4] = 7
+    explain = getattr(clip, name) if name.startswith("encode") else functools.partial(nk.METHODS[name], clip)
+    with pytest.warns(UserWarning, match="caption 1 has no end token") as caught:
+        explain(nk.Inputs(inputs.pixel_values, ids))
+    assert {warning.filename for warning in caught} == {__file__}

@@ -162,10 +162,10 @@ def test_masks_that_will_not_do(score):
 def test_options_out_of_range():
     att, masks = patch_maps(1), np.ones((1, 48, 48), dtype=bool)
     for bad in (0, 1.1, -0.5, np.nan):
-        with pytest.raises(ValueError, match="threshold must be a number within 0 … 1, 0 left out"):
+        with pytest.raises(ValueError, match="threshold must be a finite number within 0 … 1, 0 left out"):
             iou(att, masks, bad)
     for bad in (-1, np.inf, np.nan, True, "1"):
-        with pytest.raises(ValueError, match="tolerance must be a number, 0 or more"):
+        with pytest.raises(ValueError, match="tolerance must be a finite number, 0 or more"):
             pointing_game(att, masks, bad)
     assert pointing_game(att, masks, np.int64(1)) == 1 and iou(att, masks, np.float32(0.5)) == iou(att, masks)
     with pytest.raises(ValueError, match="masks and distractors of pair 0 overlap"):
@@ -237,7 +237,7 @@ def test_centre_map():
     text = att.text[1, 1:7]
     assert torch.allclose(text, text.flip(0)) and (text.diff()[:2] > 0).all() and (att.text[:, 0] == 0).all()
     assert att.text[0, 4] == 0 and att.text[0].argmax() == 2 and att.text[2].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
-    with pytest.raises(ValueError, match="width must be a number above 0"):
+    with pytest.raises(ValueError, match="width must be a finite number above 0"):
         centre_map(clip, inputs, width=0)
 
 

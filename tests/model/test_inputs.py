@@ -225,7 +225,7 @@ def test_missing_file_is_named(clip, tmp_path):
 
 
 def test_a_folder_is_no_picture(clip, tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(ValueError, match="is a folder: give a picture in it"):
         pixels(clip, tmp_path)
 
 

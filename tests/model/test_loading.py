@@ -346,7 +346,7 @@ def test_the_data_folder_can_be_named(monkeypatch, folder, tmp_path):
 
 def test_a_missing_data_folder_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("NIBKIT_DATA", str(tmp_path / "nowhere"))
-    fails_with(FileNotFoundError, "no data folder at .*: run from a clone, or set NIBKIT_DATA")
+    fails_with(FileNotFoundError, "NIBKIT_DATA names .*nowhere.*, which is no folder: correct it, or leave it unset")
 
 
 def test_the_default_model_can_be_named(monkeypatch, folder):

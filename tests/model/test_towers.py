@@ -190,7 +190,7 @@ def test_default_layer_is_three_quarters_of_the_depth(depth, layer):
 
 @pytest.mark.parametrize("layer", [-1, 6, 99, (0, 6), (-1, 0)])
 def test_layers_out_of_range_are_refused(layer):
-    with pytest.raises(ValueError, match=r"layer must be a whole number within 0 … 5; got (-1|6|99)"):
+    with pytest.raises(ValueError, match=r"layer.* must be a whole number within 0 … 5.*; got (-1|6|99)"):
         nk.nib(tiny_clip(), tiny_inputs((4,)), layer=layer)
 
 
@@ -202,7 +202,7 @@ def test_each_tower_has_its_own_range_of_layers():
 
 @pytest.mark.parametrize("layer", [1.0, "2", True, (1.5, 2)])
 def test_layers_must_be_whole_numbers(layer):
-    with pytest.raises(TypeError, match="layer must be a whole number"):
+    with pytest.raises(ValueError, match="layer.* must be a whole number"):
         nk.nib(tiny_clip(), tiny_inputs((4,)), layer=layer)
 
 

@@ -129,7 +129,7 @@ def test_num_steps_must_be_a_whole_number_from_1(n):
 
 @pytest.mark.parametrize("start", [-0.1, 1.0, 2, float("nan"), float("inf")])
 def test_start_must_lie_in_the_interval(start):
-    with pytest.raises(ValueError, match="start must be a number within 0 … 1, 1 left out; got"):
+    with pytest.raises(ValueError, match="start must be a finite number within 0 … 1, 1 left out; got"):
         nodes("gauss", 10, start)
 
 
