@@ -11,10 +11,10 @@ from transformers import CLIPConfig, CLIPModel
 from nibkit.methods.batches import default_batch_size
 from nibkit.methods.cut import CutEncoder
 from nibkit.methods.nib import integrate
+from nibkit.model.blocks import at
 from nibkit.model.clip import Clip
 from nibkit.model.inputs import Inputs
 from nibkit.model.repeatable import untouched
-from nibkit.model.towers import at
 
 LENGTHS = (6, 8, 9, 11, 12, 14, 18, 23)  # tokens of the captions, start and end token included, repeated as needed
 LARGE = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14)

@@ -23,9 +23,10 @@ import torch
 from torch.nn import functional as nnf
 
 from ..checks import check_batch_size, check_choice
+from ..model.blocks import at
 from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
-from ..model.towers import ImageTower, at
+from ..model.towers import ImageTower
 from .attribution import Attribution
 from .cut import CutEncoder, crop, gradient_of
 from .frame import VARIANTS, Importance, Layers, check_layers, explain_both

@@ -65,25 +65,47 @@ class CutEncoder:
         scores = target.new_zeros(len(pairs))
 
         def evaluate(rows: np.ndarray, longest: int) -> None:
-            z, which = self._rows(pairs[rows], longest)
-            scores[rows] = self.score(_column(lam[rows], z) * z, target, which)
+            scores[rows] = self.narrowed_score(pairs[rows], self.valves(lam[rows], longest), target)
 
         self.in_batches(pairs, evaluate)
         return scores
 
     def slopes_at(self, pairs: np.ndarray, lam: np.ndarray, target: torch.Tensor) -> torch.Tensor:
-        """Eq. 10's integrand Σ_c z_c ∂F/∂z_c (λz), summed over the channels c of each token, [R, S], of R rows."""
+        """Eq. 10's integrand Σ_c z_ic ∂F/∂z_ic (λz) for each token i, [R, S], of R rows.
+
+        It is the slope of F when token i's own valve moves: ∂F(λ_1 z_1, …, λ_S z_S)/∂λ_i at λ_1 = … = λ_S = λ (chain rule). So
+        the leaf is λ, a number a token, not the state.
+        """
         slopes = target.new_zeros(len(pairs), self.latents.shape[1])
 
         def evaluate(rows: np.ndarray, longest: int) -> None:
-            z, which = self._rows(pairs[rows], longest)
-            gradient = gradient_of(lambda state: self.score(state, target, which), _column(lam[rows], z) * z)
-            slopes[rows, :longest] = (z.to(slopes) * gradient).sum(-1)
+            score = lambda valves: self.narrowed_score(pairs[rows], valves, target)  # noqa: E731
+            slopes[rows, :longest] = gradient_of(score, self.valves(lam[rows], longest)).to(slopes)
             if self.bar is not None:
                 self.bar.update(len(rows))
 
         self.in_batches(pairs, evaluate)
         return slopes
+
+    def closed_scores(self, target: torch.Tensor) -> torch.Tensor:
+        """F(0), [B]: of a closed bottleneck. Where tail(0) is the same for all pairs, it is computed once (``Tower.closed``)."""
+        features = self.tower.closed(self.layer, len(target))
+        if features is None:
+            return self.scores([0.0], target)[:, 0]
+        return nnf.cosine_similarity(features.to(target), target, dim=-1)
+
+    def narrowed_score(self, pairs: np.ndarray, valves: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """F, [R], of R rows, each a pair's z with a valve for each token, [R, S]."""
+        each, owner = np.unique(pairs, return_inverse=True)
+        rows = torch.as_tensor(pairs, device=self.latents.device)
+        mask = self.tower.mask(valves.shape[1], None if self.attention_mask is None else self.attention_mask[rows])
+        z, owner = self.latents[each, : valves.shape[1]], torch.as_tensor(owner, device=self.latents.device)
+        features = self.tower.finish_narrowed(z, owner, valves, self.layer, self.pooled[rows], mask)
+        return nnf.cosine_similarity(features.to(target), target[rows], dim=-1)
+
+    def valves(self, lam: np.ndarray, longest: int) -> torch.Tensor:
+        """λ of R rows as a valve for each of ``longest`` tokens, [R, S], in float32 or wider."""
+        return torch.as_tensor(lam).to(self.features)[:, None].repeat(1, longest)
 
     def scores(self, lam: np.ndarray | list[float], target: torch.Tensor) -> torch.Tensor:
         """F(λ_k z), [B, K], of all pairs at the same K values of λ."""
@@ -95,10 +117,6 @@ class CutEncoder:
 
     def _grid(self, lam: np.ndarray | list[float]) -> tuple[np.ndarray, np.ndarray]:
         return np.repeat(np.arange(len(self.latents)), len(lam)), np.tile(np.asarray(lam, dtype=float), len(self.latents))
-
-    def _rows(self, pairs: np.ndarray, longest: int) -> tuple[torch.Tensor, torch.Tensor]:
-        which = torch.as_tensor(pairs, device=self.latents.device)
-        return self.latents[which, :longest], which
 
 
 def gradient_of(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -112,7 +130,3 @@ def gradient_of(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) 
 def crop(raw: torch.Tensor, longest: int) -> torch.Tensor:
     """Token rows [R, T, C] no longer than need be; pictures [R, 3, H, W] whole."""
     return raw if raw.ndim == 4 else raw[:, :longest]
-
-
-def _column(lam: np.ndarray, z: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(lam).to(z)[:, None, None]

@@ -83,7 +83,7 @@ def integrate(encoder: CutEncoder, target: torch.Tensor, rule: str, num_steps: i
         importance = (torch.as_tensor(weights).to(slopes)[:, None] * slopes).sum(dim=1)  # Eq. 10: Σ_k w_k z · ∇F(λ_k z)
 
     opened = nnf.cosine_similarity(encoder.features, target, dim=-1)  # F(z)
-    closed = encoder.scores([0.0], target)[:, 0]  # F(0)
+    closed = encoder.closed_scores(target)  # F(0)
     begin = encoder.scores([start], target)[:, 0] if start else closed  # F(start · z)
     return Importance(importance, delta=importance.sum(1) - (opened - begin), null=begin - closed)
 

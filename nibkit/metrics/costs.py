@@ -20,6 +20,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 
 from ..checks import check_whole
 from ..model.clip import Clip
+from ..model.towers import Tower
 
 MEGABYTE = 10**6
 aten = torch.ops.aten
@@ -36,13 +37,17 @@ Result = TypeVar("Result")
 class Passes:
     """Rows that went forward through each encoder, and rows whose gradient came back; ``forward``, ``backward``: both encoders.
 
-    A row is one picture or caption, whole or changed: ten λ of one pair are ten rows, whether in one batch or in ten.
+    A row is one picture or caption, whole or changed: ten λ of one pair are ten rows, whether in one batch or in ten. A row that
+    is computed once for all pairs of a call, as NIB's F(0), counts once for each of them: a pair costs what it would cost alone,
+    whatever its batch. ``shared_image``, ``shared_text``: how many such rows were computed.
     """
 
     forward_image: int = 0
     forward_text: int = 0
     backward_image: int = 0
     backward_text: int = 0
+    shared_image: int = 0
+    shared_text: int = 0
 
     @property
     def forward(self) -> int:
@@ -68,20 +73,22 @@ def count_passes(clip: Clip) -> Iterator[Passes]:
     """
     passes, handles = Passes(), []
 
-    def watch(side: str) -> Callable[[nn.Module, tuple, torch.Tensor], None]:
-        def add(name: str, rows: torch.Tensor) -> None:
-            setattr(passes, name, getattr(passes, name) + len(rows))
+    def watch(side: str, tower: Tower) -> Callable[[nn.Module, tuple, torch.Tensor], None]:
+        def add(name: str, rows: int) -> None:
+            setattr(passes, name, getattr(passes, name) + rows)
 
         def forward(module: nn.Module, arguments: tuple, output: torch.Tensor) -> None:
-            add(f"forward_{side}", output)
+            add(f"forward_{side}", tower.serves or len(output))
+            if tower.serves:
+                add(f"shared_{side}", len(output))
             if output.requires_grad:
-                handles.append(output.register_hook(lambda gradient: add(f"backward_{side}", gradient)))
+                handles.append(output.register_hook(lambda gradient: add(f"backward_{side}", len(gradient))))
 
         return forward
 
     try:
         for side, tower in (("image", clip.image), ("text", clip.text)):
-            handles.append(tower.projection.register_forward_hook(watch(side)))
+            handles.append(tower.projection.register_forward_hook(watch(side, tower)))
         yield passes
     finally:
         for handle in handles:

@@ -6,15 +6,14 @@ leaves the last block.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as nnf
 
 from ..checks import check_whole
+from .blocks import Narrowed, at, first_block, is_plain, last_block, valve
 from .inputs import Inputs
 from .repeatable import exact
 
@@ -27,6 +26,7 @@ class Tower(nn.Module):
     norm: nn.Module
     projection: nn.Linear
     positions: int  # the longest sequence that it takes
+    serves: int = 0  # while one row is computed for all pairs of a call, how many these are: see ``metrics.costs.count_passes``
 
     def __init__(self, transformer: Any, norm: nn.Module, projection: nn.Linear):
         super().__init__()
@@ -97,19 +97,53 @@ class Tower(nn.Module):
     def finish(self, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """``tail`` with the positions and the mask at hand.
 
-        The last block is computed for the position that is read alone (``last_block``), so its own ``forward`` and hooks on it
-        are passed by. A block of another kind than transformers' CLIPEncoderLayer is called as it is.
+        The last block is computed for the position that is read alone (``last_block``), if it ``is_plain``; else it is called.
         """
         for block in self.blocks[layer:-1]:
             z = block(z, mask)
         last = self.blocks[-1]
         if layer == self.depth:
             z = at(z, pooled)
-        elif is_clip_block(last):
+        elif is_plain(last):
             z = last_block(last, z, pooled, mask)
-        else:  # somebody's own block, whose inside is not known
+        else:
             z = at(last(z, mask), pooled)
         return self.projection(self.norm(z))
+
+    def finish_narrowed(
+        self,
+        z: torch.Tensor,
+        owner: torch.Tensor,
+        lam: torch.Tensor,
+        layer: int,
+        pooled: torch.Tensor,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Features, [R, D], of the R states λ_r · z[owner_r]: z [P, S, C], owner [R], λ [R, S], a valve for each token.
+
+        The first block behind the cut makes its products once for z, not once for each λ (``first_block``), if it ``is_plain``.
+        """
+        if layer == self.depth or not is_plain(first := self.blocks[layer]):
+            return self.finish(valve(lam, z[owner]), layer, pooled, mask)
+        if layer < self.depth - 1:
+            return self.finish(first_block(first, z, owner, lam, mask), layer + 1, pooled, mask)
+        normed = Narrowed(first.layer_norm1, z, owner, lam).normed()
+        return self.projection(self.norm(last_block(first, valve(lam, z[owner]), pooled, mask, normed)))
+
+    def closed(self, layer: int, pairs: int) -> torch.Tensor | None:
+        """tail(0), [1, D], the same for all ``pairs`` of a call; None where blocks that are not plain may see more than states.
+
+        At λ = 0 all tokens are equal, so attention averages equal values: the number of tokens and the position that is read do
+        not matter, and one row of one token says it for all pairs.
+        """
+        if not all(is_plain(block) for block in list(self.blocks)[layer:]):
+            return None
+        nothing = self.projection.weight.new_zeros(1, 1, self.projection.in_features)
+        self.serves = pairs
+        try:
+            return self.finish(nothing, layer, torch.zeros(1, dtype=torch.long, device=nothing.device), self.mask(1))
+        finally:
+            self.serves = 0
 
 
 class ImageTower(Tower):
@@ -191,32 +225,3 @@ class TextTower(Tower):
 
     def crop(self, inputs: Inputs, length: int) -> Inputs:
         return inputs.crop(length)
-
-
-def at(z: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """The states [B, C] of z [B, S, C] at one position each."""
-    return z[torch.arange(len(z), device=z.device), positions]
-
-
-def is_clip_block(block: nn.Module) -> bool:
-    """Is it transformers' CLIPEncoderLayer? (Where that code was never imported, nothing can be one.)"""
-    module = sys.modules.get("transformers.models.clip.modeling_clip")
-    return module is not None and isinstance(block, module.CLIPEncoderLayer)
-
-
-def last_block(block: Any, z: torch.Tensor, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """A CLIP block's output at one position of each row, [B, C]: every token is looked at, only that one is computed further.
-
-    The same numbers as the whole block's, from the block's own weights, for a sixth of the multiplications.
-    """
-    attention, normed = block.self_attn, block.layer_norm1(z)
-
-    def heads(x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-
-    seen = mask if mask is None else at(mask.expand(len(z), -1, -1, -1)[:, 0], pooled)[:, None, None]
-    query = heads(attention.q_proj(at(normed, pooled)[:, None]))
-    keys, values = heads(attention.k_proj(normed)), heads(attention.v_proj(normed))
-    mixed = nnf.scaled_dot_product_attention(query, keys, values, attn_mask=seen, scale=attention.scale)
-    state = at(z, pooled) + attention.out_proj(mixed.transpose(1, 2).flatten(2))[:, 0]
-    return state + block.mlp(block.layer_norm2(state))
