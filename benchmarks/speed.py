@@ -1,4 +1,4 @@
-"""Speed, as ratios measured in one run: ``make bench``, or ``python -m nibkit.bench``.
+"""Speed, as ratios measured in one run: ``make bench``, or ``python -m benchmarks.speed``.
 
 Four ways to the same numbers (Eq. 10, the paper's rule, the same cut), on random weights in CLIP's geometries:
 

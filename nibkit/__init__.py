@@ -95,7 +95,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "saliency": "methods.attention",
     "summarise": "evaluation.summary",
 }
-__all__ = sorted([*_MODULES, *_NAMES])  # noqa: PLE0605
+__all__ = sorted([*_MODULES, *_NAMES])
 
 
 def __getattr__(name: str) -> Any:

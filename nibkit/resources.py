@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def data_dir() -> Path:
@@ -26,14 +29,15 @@ def data_dir() -> Path:
 
 
 def version() -> str:
-    """nibkit's own version, from its metadata; "0" where it is used without being installed."""
+    """nibkit's own version: from its metadata, or from the clone's pyproject.toml where it is used without being installed."""
     try:
         return importlib.metadata.version("nibkit")
     except importlib.metadata.PackageNotFoundError:
-        return "0"
+        project = Path(__file__).resolve().parents[1] / "pyproject.toml"
+        return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"] if project.is_file() else "unknown"
 
 
-def results(name: str) -> pd.DataFrame:
+def results(name: str) -> DataFrame:
     """A stored measurement, ``data/results/<name>.csv``: a row per pair and method (``method`` as text).
 
     Raises ValueError if there is none of that name; it lists those that there are.
@@ -43,4 +47,6 @@ def results(name: str) -> pd.DataFrame:
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in folder.glob("*.csv")))
         raise ValueError(f"no stored results {name!r}: there are {there}")
+    import pandas as pd  # here: who asks for a version or a model does not wait for it
+
     return pd.read_csv(file, dtype={"method": str})

@@ -15,8 +15,7 @@ from matplotlib import pyplot as plt
 
 import nibkit as nk
 from nibkit.__main__ import main
-from nibkit.methods import controls
-from nibkit.methods import cut as side
+from nibkit.methods import batches, controls
 from nibkit.metrics import masking
 from nibkit.metrics.localisation import named_masks, named_words
 from nibkit.model import repeatable as precision
@@ -194,11 +193,11 @@ def test_a_batch_is_as_large_as_keeps_the_device_busy_or_as_half_of_its_memory_h
     row = tower.positions * 32
     for name in ("memory_reserved", "memory_allocated"):
         monkeypatch.setattr(torch.cuda, name, lambda *_: 0)
-    for free, size in ((80e9, side.BUSY // row), (2 * 24 * 5 * row * 4 * 100, 100), (1000, 1)):
+    for free, size in ((80e9, batches.BUSY // row), (2 * 24 * 5 * row * 4 * 100, 100), (1000, 1)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_, free=free: (int(free), int(80e9)))
-        assert side.default_batch_size(tower) == size
+        assert batches.default_batch_size(tower) == size
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda *_: 24 * 5 * row * 4 * 100)  # torch's own reserve counts as free
-    assert side.default_batch_size(tower) == 50
+    assert batches.default_batch_size(tower) == 50
 
 
 @on_pretended

@@ -25,14 +25,11 @@ def table(number: int) -> pd.DataFrame:
     For Table 1 the columns table, method, property, holds ("yes", "no", "" where the text does not say), basis ("said", or
     "follows" from what is said), section and words (a few of the paper's words, to find the place).
 
-    Raises ValueError if there is no such table, FileNotFoundError where the repository's data folder is not there.
+    Raises ValueError if there is no such table, FileNotFoundError where the data are not there.
     """
     number = check_whole("number", number, 1, 8, purpose=", as the paper's tables are")
     file = data_dir() / "paper" / f"table_{number}.csv"
     if not file.is_file():
-        raise FileNotFoundError(f"there is no {file}: the clone's data folder is not whole")
-    rows = pd.read_csv(file, dtype=str, keep_default_na=False)
-    for name, kind in TYPES.items():
-        if name in rows:
-            rows[name] = pd.to_numeric(rows[name]).astype(kind)  # type: ignore[call-overload]
-    return rows
+        raise FileNotFoundError(f"there is no {file}: the data are not whole, install nibkit again")
+    kinds = {column: TYPES.get(column, "str") for column in pd.read_csv(file, nrows=0).columns}
+    return pd.read_csv(file, dtype=kinds, keep_default_na=False, na_values={column: [""] for column in TYPES})

@@ -47,7 +47,7 @@ def conceptual_captions(
     table's name and the row's number, from 0.
 
     Raises FileNotFoundError if something is missing, saying where to get it and how to lay it out; ValueError if there are
-    several tables, or two pictures of one number.
+    several tables, two pictures of one number, or a picture whose number no row has.
     """
     limit, seed = check_whole("limit", limit, optional=True), check_whole("seed", seed, least=0, optional=True)
     first = check_whole("first", first, 0, 1, optional=True)
@@ -63,8 +63,9 @@ def conceptual_captions(
 
 
 def _read_pairs(table: Path, folder: Path, first: int | None) -> Iterator[Pair | Skipped]:
-    widths = [len(cells) for cells in _read_rows(table)]  # the rows themselves may be millions: they are read again
-    named = max(widths, default=0) > 2
+    in_folder, in_root = finder(folder), finder(table.parent)
+    thirds = [cells[2] if len(cells) > 2 else "" for cells in _read_rows(table)]  # the rows may be millions: they are read again
+    named = any((in_folder(name) or in_root(name)) is not None for name in filter(None, thirds))  # a stray tab names no picture
     pictures: dict[int, Path] = {}
     for file in () if named else sorted(folder.rglob("*")):
         number = re.fullmatch(r"(\d+)(_\d+)?", file.stem)
@@ -73,10 +74,9 @@ def _read_pairs(table: Path, folder: Path, first: int | None) -> Iterator[Pair |
                 raise ValueError(
                     f"{pictures[int(number[1])]} and {file} have the same number: say which folder to search, images=…"
                 )
-            if int(number[1]) > len(widths):
-                raise ValueError(f"{file} must be named by its row's number, but {table.name} has {len(widths)} rows")
-    first = int(0 not in pictures and len(widths) in pictures) if first is None else first
-    in_folder, in_root = finder(folder), finder(table.parent)
+            if int(number[1]) > len(thirds):
+                raise ValueError(f"{file} must be named by its row's number, but {table.name} has {len(thirds)} rows")
+    first = int(0 not in pictures and len(thirds) in pictures) if first is None else first
     for i, cells in enumerate(_read_rows(table)):
         id, (caption, url, name) = f"{table.stem}:{i}", [*cells, "", ""][:3]
         if len(cells) < 2:

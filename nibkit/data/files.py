@@ -43,8 +43,9 @@ def read_lines(file: Path, encoding: str = "utf-8-sig") -> Iterator[tuple[int, s
 def read_table(file: Path, delimiter: str | None, encoding: str) -> Iterator[tuple[str, Mapping | Skipped]]:
     """("line 7", row) of each row of a JSONL file, or under the header of a CSV or TSV file (see ``folder``).
 
-    A damaged row costs itself alone, which neither ``pandas`` nor ``datasets`` can do: they stop at it, drop it unsaid, or shift
-    its columns. Raises ValueError if a quote is never closed: all that follows would be misread.
+    A damaged row costs itself alone and is listed by its line. (``datasets`` stops at it; ``pandas`` stops, or can't say which
+    line it was, and shifts the columns where all rows are too long.) Raises ValueError if a quote is never closed: all that
+    follows would be misread.
     """
     if file.suffix.lower() == ".jsonl":
         for number, line in read_lines(file, encoding):

@@ -15,7 +15,6 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch.nn import functional as nnf
@@ -136,9 +135,8 @@ def _closest(clip: Clip, name: str, picture: Path, texts: Mapping[int, str], inf
 
 def _fits(clip: Clip, caption: str) -> bool:
     """Can the model read it?"""
-    most: Any = clip.text.positions
     try:
-        check_captions([caption], clip.tokenizer, most)
+        check_captions([caption], clip.tokenizer, clip.text.positions)
     except ValueError:
         return False
     return True

@@ -60,7 +60,7 @@ def huggingface(
         return Pairs("huggingface", rows, limit=limit, check=check)
     if seed is not None:
         raise ValueError("this data set has no length, so no random subset can be drawn: shuffle it first (dataset.shuffle)")
-    stream = lambda: (pair for i, row in enumerate(source) for pair in pairs(i, row))  # noqa: E731
+    stream = lambda: (pair for i, row in enumerate(source) for pair in pairs(i, row))
     return Stream("huggingface", stream, limit=limit, check=check)
 
 

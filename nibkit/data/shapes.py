@@ -10,13 +10,15 @@ scored against the truth, and a caption can be made wrong in exactly one word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..checks import check_choice, check_number, check_seed, check_whole
+from .outlines import DISTANCE
 
 SIZE = 224  # pixels; the input size of CLIP ViT-B/32
 
@@ -95,20 +97,27 @@ def sample(
     """
     n, seed = check_whole("n", n, least=0), check_seed(seed)
     check_choice("captions", captions, CAPTIONS)
-    fewest, most = objects if isinstance(objects, Sequence) else (objects, objects)
-    fewest = check_whole('objects of captions="two"' if captions == "two" else "objects", fewest, 1 + (captions == "two"), 6)
-    most = check_whole("objects, at the most,", most, fewest, 6)
-    smallest = check_number("size, the smallest radius,", size[0], least=8, most=60)
-    size = smallest, check_number("size, the largest radius,", size[1], least=smallest, most=60)
+    fewest, most = _range("objects", objects if isinstance(objects, Sequence | np.ndarray) else (objects, objects))
+    fewest, most = check_whole("objects", fewest, 1, 6), check_whole("objects", most, 1, 6)
+    if captions == "two" and fewest < 2:
+        raise ValueError(f'captions="two" needs objects=2 or more, for example objects=(2, 3); got {objects!r}')
+    small, large = (check_number("size, in pixels,", radius, least=8, most=60) for radius in _range("size", size))
     clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
     scenes = []
     for i in range(n):
         rng = np.random.default_rng([seed, i])
         names = draw_names(rng, int(rng.integers(fewest, most + 1)))
-        image, placed, masks = draw(names, rng, size=size, clutter=clutter, contrast=contrast)
+        image, placed, masks = draw(names, rng, size=(small, large), clutter=clutter, contrast=contrast)
         phrases, named = write_caption(placed, rng, captions)
         scenes.append(Scene(image, " and ".join(phrases), placed, masks, phrases, named))
     return scenes
+
+
+def _range(name: str, value: Any) -> tuple[Any, Any]:
+    """Both ends of a range, the smaller one first."""
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2 or value[0] > value[1]:
+        raise ValueError(f"{name} must be a range, such as (2, 3), the smaller end first; got {value!r}")
+    return value[0], value[1]
 
 
 def draw_names(rng: np.random.Generator, k: int) -> list[tuple[str, str]]:
@@ -205,43 +214,8 @@ def _coverage(thing: Object) -> tuple[slice, slice, np.ndarray]:
     u = (np.arange(cols.start, cols.stop) + 0.5 - x)[None, :] / thing.radius
     v = (np.arange(rows.start, rows.stop) + 0.5 - y)[:, None] / thing.radius
     cos, sin = np.cos(thing.angle), np.sin(thing.angle)
-    distance = _DISTANCE[thing.shape](cos * u + sin * v, cos * v - sin * u)
+    distance = DISTANCE[thing.shape](cos * u + sin * v, cos * v - sin * u)
     return rows, cols, np.clip(0.5 - distance * thing.radius, 0, 1)
-
-
-def _polygon(*normals: tuple[float, float, float]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The convex region a·u + b·v ≤ c for every (a, b, c) with a² + b² = 1: signed distance near its edges."""
-    return lambda u, v: np.max(np.stack(np.broadcast_arrays(*(a * u + b * v - c for a, b, c in normals))), axis=0)
-
-
-def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    angle = np.abs((np.arctan2(u, -v) + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)  # folded onto half a spike
-    r = np.hypot(u, v)
-    tip, notch = np.array([0.0, 1.0]), 0.42 * np.array([np.sin(np.pi / 5), np.cos(np.pi / 5)])
-    edge = notch - tip
-    normal = np.array([-edge[1], edge[0]]) / np.hypot(*edge)
-    return normal[0] * r * np.sin(angle) + normal[1] * (r * np.cos(angle) - 1.0)
-
-
-def _heart(u: np.ndarray, v: np.ndarray, h: float = 0.76) -> np.ndarray:
-    a, b = np.abs(u), 0.05 - v  # a square on its tip (half diagonal h) and a half disc on each of its upper sides
-    square = (a + np.abs(b) - h) / 2**0.5
-    disc = np.hypot(a - h / 2, b - h / 2) - h / 2**0.5
-    return np.minimum(square, disc)
-
-
-_DISTANCE = {
-    "circle": lambda u, v: np.hypot(u, v) - 0.9,
-    "square": _polygon((1, 0, 0.78), (-1, 0, 0.78), (0, 1, 0.78), (0, -1, 0.78)),
-    "triangle": _polygon((0, 1, 0.6), (0.866, -0.5, 0.45), (-0.866, -0.5, 0.45)),
-    "diamond": _polygon(*[(0.832 * s, 0.555 * t, 0.555) for s in (1, -1) for t in (1, -1)]),
-    "star": _star,
-    "cross": lambda u, v: np.minimum(
-        np.maximum(np.abs(u) - 0.92, np.abs(v) - 0.28), np.maximum(np.abs(u) - 0.28, np.abs(v) - 0.92)
-    ),
-    "ring": lambda u, v: np.abs(np.hypot(u, v) - 0.68) - 0.24,
-    "heart": _heart,
-}
 
 
 def phrases() -> Iterator[str]:

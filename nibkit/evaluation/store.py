@@ -7,19 +7,20 @@ Tables: ``results`` (a row per pair and method), ``skipped`` (what could not be 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ..metrics.names import COSTS
 
-# On Windows, which has no fcntl, SQLite's own lock is held instead, so nobody can read before the run ends.
-fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
+if sys.platform == "win32":  # SQLite's own lock is held instead, so nobody can read before the run ends
+    fcntl = None
+else:
+    import fcntl
 PATIENCE = 30.0  # seconds that a reader or writer waits for another to finish a batch
 APPLICATION, SCHEMA = 0x4E4942, 1  # "NIB": how we know a file as ours
 ALL = ""  # in ``skipped``: the pair can't be explained by any method

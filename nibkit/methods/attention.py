@@ -26,9 +26,8 @@ from ..checks import check_batch_size, check_choice
 from ..model.blocks import at
 from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
-from ..model.towers import ImageTower
 from .attribution import Attribution
-from .cut import CutEncoder, crop, gradient_of
+from .cut import CutEncoder, gradient_of
 from .frame import VARIANTS, Importance, Layers, check_layers, explain_both
 
 Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -234,11 +233,11 @@ def read_gradient(
     """The originals for images: of_pixels(x, ∂F/∂x) of pixels [R, 3, H, W] → [R, H, W], of_tokens of token rows → [R, S]."""
 
     def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
-        picture, raw = isinstance(encoder.tower, ImageTower), encoder.tower.raw(encoder.inputs)
+        picture, raw = encoder.tower.is_image, encoder.tower.raw(encoder.inputs)
         values = torch.zeros_like(raw[:, 0] if picture else encoder.latents[..., 0])
 
         def work(pairs: np.ndarray, longest: int) -> None:
-            x = crop(raw[pairs], longest)
+            x = encoder.tower.crop_raw(raw[pairs], longest)
             gradient = gradient_of(lambda x: encoder.score(encoder.tower.enter(x), target, pairs), x)
             reduced = (of_pixels if picture else of_tokens)(x, gradient)
             values[pairs, : reduced.shape[1]] = reduced

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional as nnf
 
+from ..checks import check_choice, check_whole
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
@@ -20,13 +22,18 @@ class Attribution:
 
         image.sum((1, 2)) + class_token + image_null − image_delta = F(z) − F(0), and likewise for the text.
 
-    image: [B, gh, gw], patches. text: [B, T], tokens, 0 at padding. tokens: each caption's token strings, without padding;
-    words: for each of them the number of its word, None at start and end tokens (None as a whole: not known).
-    pixels: [B, H, W], for methods that explain pixels: ``image`` is then the mean over each patch, ``heatmap`` shows the pixels.
-    class_token: [B], the class token's own share. similarity: [B], F(z), the cosine of picture and caption.
-    image_delta, text_delta: [B], Σ A − (F(z) − F(start · z)), class token included: how far the sum is from complete.
-    image_null, text_null: [B], F(start · z) − F(0), what lies below the integral's start.
-    method: its name; options: what it was called with.
+    Args:
+        image: [B, gh, gw], patches.
+        text: [B, T], tokens, 0 at padding.
+        tokens: each caption's token strings, without padding.
+        words: for each of these the number of its word, None at start and end tokens (None as a whole: not known).
+        pixels: [B, H, W], for methods that explain pixels: ``image`` is then the mean over each patch, ``heatmap`` shows them.
+        class_token: [B], the class token's own share.
+        similarity: [B], F(z), the cosine of picture and caption.
+        image_delta, text_delta: [B], Σ A − (F(z) − F(start · z)), class token included: how far the sum is from complete.
+        image_null, text_null: [B], F(start · z) − F(0), what lies below the integral's start.
+        method: its name.
+        options: what it was called with.
     """
 
     image: torch.Tensor
@@ -60,11 +67,9 @@ class Attribution:
 
         Raises ValueError on an unknown normalize, a size below 1, or a map that holds NaN or infinity.
         """
-        if normalize not in ("minmax", "signed", None):
-            raise ValueError(f'normalize must be "minmax", "signed" or None; got {normalize!r}')
+        check_choice("normalize", normalize, ("minmax", "signed"), optional=True)
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
-        if min(height, width) < 1:
-            raise ValueError(f"size must be 1 or more; got {size!r}")
+        height, width = check_whole("size", height), check_whole("size", width)
         values = self.image if self.pixels is None else self.pixels
         if not torch.isfinite(values).all():
             raise ValueError("the map holds NaN or infinity: it can't be scaled")

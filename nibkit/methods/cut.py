@@ -44,10 +44,14 @@ class CutEncoder:
 
         self.in_batches(np.arange(len(inputs)), encode)
 
-    def in_batches(self, pairs: np.ndarray, work: Callable[[np.ndarray, int], None]) -> None:
-        """``work(rows, longest)`` on all rows, ``batch_size`` at most at a time; pairs: the pair of each row, [R]."""
-        order = np.argsort(self.length[pairs], kind="stable")
-        self.batch_size = in_batches(order, self.batch_size, lambda rows: work(rows, int(self.length[pairs[rows]].max())))
+    def in_batches(self, pairs: np.ndarray, work: Callable[[np.ndarray, int], None], rows_each: int = 1) -> None:
+        """``work(rows, longest)`` on all rows, ``batch_size`` at most at a time; pairs: the pair of each row, [R].
+
+        rows_each: how many rows go through the tail for each of them. Where a GPU's memory does not do, ``batch_size`` is halved.
+        """
+        order, size = np.argsort(self.length[pairs], kind="stable"), max(1, self.batch_size // rows_each)
+        took = in_batches(order, size, lambda rows: work(rows, int(self.length[pairs[rows]].max())))
+        self.batch_size = self.batch_size if took == size else took * rows_each
 
     def tail(self, z: torch.Tensor, pairs: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Features [R, D] of states z [R, S, C] at the cut that stand for these pairs [R]."""
@@ -96,10 +100,11 @@ class CutEncoder:
 
     def narrowed_score(self, pairs: np.ndarray, valves: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """F, [R], of R rows, each a pair's z with a valve for each token, [R, S]."""
-        each, owner = np.unique(pairs, return_inverse=True)
-        rows = torch.as_tensor(pairs, device=self.latents.device)
+        device = self.latents.device
+        each, position = np.unique(pairs, return_inverse=True)
+        owner, rows = torch.as_tensor(position, device=device), torch.as_tensor(pairs, device=device)
         mask = self.tower.mask(valves.shape[1], None if self.attention_mask is None else self.attention_mask[rows])
-        z, owner = self.latents[each, : valves.shape[1]], torch.as_tensor(owner, device=self.latents.device)
+        z = self.latents[each, : valves.shape[1]]
         features = self.tower.finish_narrowed(z, owner, valves, self.layer, self.pooled[rows], mask)
         return nnf.cosine_similarity(features.to(target), target[rows], dim=-1)
 
@@ -125,8 +130,3 @@ def gradient_of(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) 
     with torch.enable_grad():
         values = score(x)
     return torch.autograd.grad(values, x, torch.ones_like(values))[0]
-
-
-def crop(raw: torch.Tensor, longest: int) -> torch.Tensor:
-    """Token rows [R, T, C] no longer than need be; pictures [R, 3, H, W] whole."""
-    return raw if raw.ndim == 4 else raw[:, :longest]

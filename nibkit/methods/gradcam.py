@@ -17,7 +17,6 @@ import torch
 from ..checks import check_batch_size, check_choice
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from ..model.towers import ImageTower
 from .attribution import Attribution
 from .cut import CutEncoder, gradient_of
 from .frame import VARIANTS, Importance, Layers, check_layers, explain_both, real_tokens
@@ -64,7 +63,7 @@ def hirescam(encoder: CutEncoder, target: torch.Tensor) -> Importance:
 
 def averaged(encoder: CutEncoder, target: torch.Tensor) -> Importance:
     """relu(Σ_c w_c A) of each token, with w the mean gradient over the places: the patches, or the tokens that are read."""
-    if isinstance(encoder.tower, ImageTower):
+    if encoder.tower.is_image:
         places = torch.arange(encoder.latents.shape[1], device=target.device).expand(len(target), -1) > 0
     else:
         places = real_tokens(encoder)

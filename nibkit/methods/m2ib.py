@@ -15,7 +15,6 @@ from ..checks import check_batch_size, check_choice, check_number, check_seed, c
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from .attribution import Attribution
-from .batches import default_batch_size
 from .cut import CutEncoder
 from .frame import VARIANTS, Importance, Layers, check_layers, explain_both
 
@@ -56,7 +55,6 @@ def m2ib(
     settings = {"beta": beta, "num_steps": num_steps, "draws": draws, "lr": lr, "seed": seed}
 
     def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
-        encoder.batch_size = max(1, (batch_size or default_batch_size(encoder.tower)) // draws)  # each pair is so many rows
         return Importance(optimise(encoder, target, beta, num_steps, draws, lr, seed))
 
     options = {"layer": layers, **settings, "variant": variant}
@@ -89,7 +87,7 @@ def optimise(
             optimizer.step()
         values[pairs, :longest] = (kl.detach().sum(-1) * real).to(values)
 
-    encoder.in_batches(np.arange(len(target)), fit)
+    encoder.in_batches(np.arange(len(target)), fit, rows_each=draws)
     return values
 
 

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
 from ..model.towers import ImageTower
 from .attribution import Attribution
-from .cut import CutEncoder, crop, gradient_of
+from .cut import CutEncoder, gradient_of
 from .frame import VARIANTS, Importance, explain_both
 
 STEPS = {"paper": (10, 0.01), "sharp": (50, 0.1), "smooth": (50, 0.001)}
@@ -64,7 +63,7 @@ def mfaba(
     """
     batch_size, options = check_batch_size(batch_size), check_options(num_steps, step_size, variant, distractors, attack)
     steps, size = options["num_steps"], options["step_size"]
-    if variant == "paper":
+    if distractors is None:  # the paper's variant, which has no label
 
         def descend_for(encoder: CutEncoder, target: torch.Tensor) -> Importance:
             return Importance(descend(encoder, target, steps, size))
@@ -72,15 +71,16 @@ def mfaba(
         return explain_both(clip, inputs, (0, 0), descend_for, "mfaba", options, batch_size)
 
     check_clip(clip)
-    others = clip.check(distractors)  # type: ignore[arg-type]  # check_options saw that it is Inputs
-    features = {"image": clip.encode_text(others), "text": clip.encode_image(others)}  # what each encoder's own is told from
+    clip.check(inputs)  # before any work: the rivals are encoded first
+    others = clip.check(distractors)
+    features = {True: clip.encode_text(others), False: clip.encode_image(others)}  # by is_image: what its own is told from
 
     def flip_for(encoder: CutEncoder, target: torch.Tensor) -> Importance:
-        if isinstance(encoder.tower, ImageTower):
-            label = Label(clip, target, features["image"], rivals(clip, encoder.inputs, others, spell), "caption")
-            return Importance(flip(encoder, label, Attack(options["attack"], size, pixel_space(clip)), steps))
-        label = Label(clip, target, features["text"], rivals(clip, encoder.inputs, others, look), "picture")
-        return Importance(flip(encoder, label, Attack(options["attack"], size, None), steps))
+        picture = encoder.tower.is_image
+        content, space = (spell, pixel_space(clip)) if picture else (look, None)
+        rivalry = rivals(content(clip, encoder.inputs), content(clip, others)).to(clip.device)
+        label = Label(clip, target, features[picture], rivalry, "caption" if picture else "picture")
+        return Importance(flip(encoder, label, Attack(options["attack"], size, space), steps))
 
     return explain_both(clip, inputs, (0, 0), flip_for, "mfaba", options | {"distractors": len(others)}, batch_size)
 
@@ -116,17 +116,16 @@ def check_options(
 def descend(encoder: CutEncoder, target: torch.Tensor, num_steps: int, step_size: float) -> torch.Tensor:
     """−Σ_k Δx_k · ∇F(x_k) of each token, [B, S], for sign steps on the embeddings."""
     tower, raw, values = encoder.tower, encoder.tower.raw(encoder.inputs), target.new_zeros(encoder.latents.shape[:2])
-    picture = isinstance(tower, ImageTower)
     into = tower.pre_norm if isinstance(tower, ImageTower) else tower.enter
 
     def work(pairs: np.ndarray, longest: int) -> None:
-        x = crop(raw[pairs], longest)
-        x = tower.embeddings(x).to(values) if picture else x
+        x = tower.crop_raw(raw[pairs], longest)
+        x = tower.embeddings(x).to(values) if tower.is_image else x
         ids = encoder.inputs.input_ids[pairs, :longest]
         total = torch.zeros_like(x[..., 0])
         for _ in range(num_steps):
             gradient = gradient_of(lambda x: encoder.score(into(x), target, pairs), x)
-            if not picture:  # one row of the table for all places of a token
+            if not tower.is_image:  # one row of the table for all places of a token
                 gradient = ((ids[:, :, None] == ids[:, None]).to(gradient) @ gradient).to(gradient)
             step = -step_size * gradient.sign()
             total -= (step * gradient).sum(-1)
@@ -189,7 +188,7 @@ def flip(encoder: CutEncoder, label: Label, attack: Attack, num_steps: int) -> t
     values = torch.zeros_like(raw[:, 0] if raw.ndim == 4 else encoder.latents[..., 0])
 
     def work(pairs: np.ndarray, longest: int) -> None:
-        x = crop(raw[pairs], longest)
+        x = tower.crop_raw(raw[pairs], longest)
         total, (low, high) = torch.zeros_like(x), attack.limits(x)
         moving = np.arange(len(pairs))  # the rows whose label has not flipped yet
         for k in range(num_steps):
@@ -234,7 +233,6 @@ def look(clip: Clip, inputs: Inputs) -> list[bytes]:
     return [pixels.cpu().float().numpy().tobytes() for pixels in inputs.pixel_values]
 
 
-def rivals(clip: Clip, inputs: Inputs, others: Inputs, content: Callable[[Clip, Inputs], list]) -> torch.Tensor:
+def rivals(own: list, others: list) -> torch.Tensor:
     """bool [B, M]: which of the other pairs differ from each pair in their caption (their picture)."""
-    own, other = content(clip, inputs), content(clip, others)
-    return torch.tensor([[mine != theirs for theirs in other] for mine in own], device=clip.device)
+    return torch.tensor([[mine != theirs for theirs in others] for mine in own])

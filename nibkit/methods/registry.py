@@ -7,6 +7,9 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from .attention import chefer, fastig, saliency
 from .attribution import Attribution
@@ -46,7 +49,12 @@ class Method:
     @property
     def written(self) -> str:
         """Function and options as text, the same for the same call."""
-        return f"{self.name} {json.dumps(self.options, sort_keys=True, default=repr)}"
+        return f"{self.name} {json.dumps(self.options, sort_keys=True, default=_plain)}"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: numpy's numbers as Python's, all else as its repr."""
+    return value.item() if isinstance(value, np.generic) else repr(value)
 
 
 def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, Mapping] | None, seed: int) -> list[Method]:
@@ -84,8 +92,14 @@ def _read_method(label: str, chosen: object, more: Mapping, seed: int) -> Method
         raise TypeError(f"method {label!r} can't be called with these options: {error}") from error
     if "seed" in signature.parameters:
         options.setdefault("seed", seed)
-    written = name if isinstance(name, str) else f"{function.__module__}.{qualified_name(function)}"
+    written = name if isinstance(name, str) else f"{public_module(function)}.{qualified_name(function)}"
     return Method(label, written, function, options, truth)
+
+
+def public_module(function: Callable) -> str:
+    """A function's module; of nibkit's own without the room, so that no stored benchmark depends on where a file lies."""
+    module = function.__module__
+    return f"nibkit.{module.rpartition('.')[2]}" if module.startswith("nibkit.") else module
 
 
 def qualified_name(function: Callable) -> str:

@@ -17,9 +17,8 @@ from tqdm.auto import tqdm
 from ..checks import check_batch_size, check_choice, check_seed, check_whole
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from ..model.towers import ImageTower
 from .attribution import Attribution
-from .cut import CutEncoder, crop
+from .cut import CutEncoder
 from .frame import VARIANTS, Importance, explain_both
 
 PICTURES = {"paper": (6000, 8, 0.1), "original": (4000, 7, 0.5)}  # masks, cells a side, probability of a cell to be open
@@ -65,12 +64,12 @@ def rise(
     options = {"num_masks": count, "num_text_masks": text_count, "seed": seed, "variant": variant}
 
     def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
-        if isinstance(encoder.tower, ImageTower):
+        bar.total = len(target) * (count + text_count)
+        if encoder.tower.is_image:
             return Importance(probe_image(encoder, target, Masks(count, (cells, cells), keep, seed)))
         return Importance(probe_text(encoder, target, Masks(text_count, CAPTIONS[:1], CAPTIONS[1], seed)))
 
-    total = len(inputs) * (count + text_count) if isinstance(inputs, Inputs) else None
-    with tqdm(total=total, disable=not progress, unit="mask") as bar:
+    with tqdm(disable=not progress, unit="mask") as bar:
         return explain_both(clip, inputs, (0, 0), explain, "rise", options, batch_size, bar)
 
 
@@ -143,7 +142,7 @@ def probe(
 
     def work(rows: np.ndarray, longest: int) -> None:
         pairs, numbers = rows // count, rows % count
-        masked = crop(raw[pairs], longest) * weights(pairs, numbers, longest)
+        masked = encoder.tower.crop_raw(raw[pairs], longest) * weights(pairs, numbers, longest)
         scores[pairs, numbers] = encoder.score(encoder.tower.enter(masked), target, pairs).to(scores)
         if encoder.bar is not None:
             encoder.bar.update(len(rows))

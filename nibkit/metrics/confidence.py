@@ -5,7 +5,7 @@ is looked at before and after. What "removed" means: the mean colour (0 after no
 ``masking``.
 
 A map is min–max scaled first. One that is constant has nothing to say and becomes all zeros (the published code divides by zero):
-the picture is then all mean colour. To have a map used as it is, give a ``masking.Scaled``, as ``controls.ones_map`` does.
+the picture is then all mean colour. To have a map used as it is, give a ``attribution.Scaled``, as ``controls.ones_map`` does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def confidence(
 
     Args:
         clip, inputs: the model and B pairs.
-        att: their maps. A ``masking.Scaled`` is used as it is; all others are min–max scaled.
+        att: their maps. A ``attribution.Scaled`` is used as it is; all others are min–max scaled.
         protocol: how the caption is scaled (the picture: its heatmap times the normalised pixels, under both).
             "paper": min–max over all tokens, then start and end token are cut off, and "before" is the caption so cut, too. The
             model then reads the highest id that is left (``eos_token_id`` 2) or the first token (other configurations), see

@@ -97,7 +97,10 @@ def count_passes(clip: Clip) -> Iterator[Passes]:
 
 class CountFlops(TorchDispatchMode):
     """Adds up, in ``total``, the floating-point operations of matrix products, convolutions and attention inside the ``with``
-    block, forward and backward, by torch's own formulas (a multiplication and an addition are two)."""
+    block, forward and backward, by torch's own formulas (a multiplication and an addition are two).
+
+    (torch's ``FlopCounterMode`` does the same with a table by module, but fails under ``torch.autograd.grad``.)
+    """
 
     def __init__(self) -> None:
         super().__init__()

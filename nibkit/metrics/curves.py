@@ -54,7 +54,7 @@ def curves(
     values = att.image if unit == "patch" else att.heatmap((height, width), normalize=None)
     pixel_ranks = rank(values.flatten(1)).unflatten(1, values.shape[1:]).to(clip.device)
     if unit == "patch":  # each pixel has its patch's rank; what is left at the edges goes with the last patch
-        size = clip.image.embeddings.patch_size
+        size = clip.image.patch_size
         y, x = (torch.arange(length).div(size, rounding_mode="floor").clamp_max(grid - 1) for length in (height, width))
         pixel_ranks = pixel_ranks[:, y][:, :, x]
     token_ranks = rank(att.text.to(clip.device).masked_fill(~words, -torch.inf)).masked_fill(~words, -1)

@@ -7,7 +7,6 @@ table, before the position embedding is added, so w = 0 means a place without a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from ..model.captions import first
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched
-from ..model.towers import ImageTower, Tower
+from ..model.towers import Tower
 
 Weights = Callable[[np.ndarray], torch.Tensor]  # (some rows' numbers) -> their weights [r, H, W] or [r, T]
 
@@ -125,12 +124,10 @@ def encode(
 
 
 def embed_scaled(tower: Tower, inputs: Inputs, weights: torch.Tensor) -> torch.Tensor:
-    """The input of block 0, [B, S, C], of pictures or captions that are scaled by maps."""
-    if isinstance(tower, ImageTower):
-        pixels = inputs.pixel_values
-        return tower.embed(replace(inputs, pixel_values=pixels * weights[:, None].to(pixels)))
-    rows = tower.embeddings.token_embedding(inputs.input_ids)
-    return tower.embeddings(inputs_embeds=rows * weights[:, : rows.shape[1], None].to(rows))
+    """The input of block 0, [B, S, C], of pictures or captions that are scaled by maps [B, H, W] or [B, T]."""
+    raw = tower.raw(inputs)
+    weights = weights[:, None] if tower.is_image else weights[:, : raw.shape[1], None]
+    return tower.enter(raw * weights.to(raw))
 
 
 def cosine(features: torch.Tensor, target: torch.Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")  # all of them are softmax(QKᵀ) V
 
 
-def is_plain(block: nn.Module) -> bool:
+def is_plain(block: Any) -> bool:
     """Is it transformers' CLIPEncoderLayer as it was made: no subclass, hook, patched forward, adapter or wrapped layer in it?
 
     (Where transformers' code for it was never imported, nothing can be one.)

@@ -1,4 +1,4 @@
-"""What goes into a dual encoder: pictures and captions made into tensors, checked before any work is done."""
+"""What goes into a dual encoder: a batch of pairs as tensors, checked before any work is done."""
 
 from __future__ import annotations
 
@@ -97,9 +97,3 @@ class Inputs:
     def cpu(self) -> Inputs:
         """The same, on the CPU."""
         return self.to("cpu")
-
-
-# --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-# --- captions ---------------------------------------------------------------------------------------------------------

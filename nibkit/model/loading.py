@@ -131,7 +131,7 @@ def _load_processor(folder: Path) -> tuple[object | None, object | None]:
     """
     from transformers import AutoTokenizer, CLIPImageProcessorPil
 
-    has = lambda *names: any((folder / name).is_file() for name in names)  # noqa: E731
+    has = lambda *names: any((folder / name).is_file() for name in names)
     tokenizer, processor = None, None
     if has("tokenizer.json", "vocab.json"):
         try:

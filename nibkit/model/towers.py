@@ -26,6 +26,7 @@ class Tower(nn.Module):
     norm: nn.Module
     projection: nn.Linear
     positions: int  # the longest sequence that it takes
+    is_image: bool = False
     serves: int = 0  # while one row is computed for all pairs of a call, how many these are: see ``metrics.costs.count_passes``
 
     def __init__(self, transformer: Any, norm: nn.Module, projection: nn.Linear):
@@ -55,6 +56,10 @@ class Tower(nn.Module):
     def raw(self, inputs: Inputs) -> torch.Tensor:
         """What can be changed before any weight: normalised pixels [B, 3, H, W], or each token's row of the table [B, T, C]."""
         raise NotImplementedError
+
+    def crop_raw(self, raw: torch.Tensor, length: int) -> torch.Tensor:
+        """Token rows without the positions from ``length`` on; pictures whole."""
+        return raw if self.is_image else raw[:, :length]
 
     def enter(self, raw: torch.Tensor) -> torch.Tensor:
         """The input of block 0, [B, S, C], of (changed) pixels or token rows."""
@@ -127,7 +132,8 @@ class Tower(nn.Module):
             return self.finish(valve(lam, z[owner]), layer, pooled, mask)
         if layer < self.depth - 1:
             return self.finish(first_block(first, z, owner, lam, mask), layer + 1, pooled, mask)
-        normed = Narrowed(first.layer_norm1, z, owner, lam).normed()
+        norm: Any = first.layer_norm1
+        normed = Narrowed(norm, z, owner, lam).normed()
         return self.projection(self.norm(last_block(first, valve(lam, z[owner]), pooled, mask, normed)))
 
     def closed(self, layer: int, pairs: int) -> torch.Tensor | None:
@@ -149,6 +155,7 @@ class Tower(nn.Module):
 class ImageTower(Tower):
     """The vision transformer: class token first, then the patches row by row."""
 
+    is_image = True
     pre_norm: nn.Module
 
     def __init__(self, model: Any):

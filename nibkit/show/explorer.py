@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import ipywidgets
 from matplotlib import pyplot as plt
 
 from ..data.shapes import Scene
@@ -14,6 +13,11 @@ from ..methods.nib import nib
 from ..model.clip import Clip
 from ..theory.quadrature import RULES
 from . import plots
+
+try:
+    import ipywidgets
+except ImportError as error:
+    raise ImportError("the explorer needs ipywidgets, which is not installed: pip install 'nibkit[notebooks]'") from error
 
 
 def explorer(clip: Clip, scenes: Sequence[Scene]) -> ipywidgets.Widget:

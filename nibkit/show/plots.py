@@ -26,7 +26,10 @@ from ..methods.attribution import Attribution
 from ..model.pictures import to_rgb
 
 if TYPE_CHECKING:
-    from IPython.display import HTML
+    try:
+        from IPython.display import HTML
+    except ImportError as error:
+        raise ImportError("words_html needs IPython, which is not installed: pip install 'nibkit[notebooks]'") from error
 
 Picture: TypeAlias = str | os.PathLike | Image.Image | np.ndarray  # anything that ``clip.prepare`` takes as one picture
 COLORMAP = "RdBu_r"
@@ -160,7 +163,10 @@ def _signed(value: float) -> str:
 
 def words_html(attribution: Attribution, pair: int = 0) -> HTML:
     """The same as text that can be read and copied: an IPython HTML object, words escaped, two decimals in the tool tip."""
-    from IPython.display import HTML
+    try:
+        from IPython.display import HTML
+    except ImportError as error:
+        raise ImportError("words_html needs IPython, which is not installed: pip install 'nibkit[notebooks]'") from error
 
     values = attribution.words_of(pair)
     limit = _largest(values)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from ..checks import check_seed, check_whole
 from .discrete import blahut_arimoto, code_information, entropy, kl, mutual_information
 from .laws import Law, blend, from_density, gaussian, narrow, positive, width
 
@@ -151,8 +152,7 @@ def information_monte_carlo(z: Law, lam: float, sigma: float, samples: int = 10_
 
     Raises ValueError unless λ ≥ 0, σ > 0 and samples ≥ 2.
     """
-    if samples < 2:
-        raise ValueError(f"samples must be 2 or more, for a standard error; got {samples!r}")
+    samples = check_whole("samples", samples, 2)  # of one there is no standard error
     values = information_draws(z, lam, sigma, samples, seed)
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(samples))
 
@@ -163,8 +163,7 @@ def information_draws(z: Law, lam: float, sigma: float, samples: int = 10_000, s
     One seed draws the same z and ε at every λ and σ: the difference of two λ, draw by draw, is far surer than each value. The
     global random state is left alone. Raises ValueError unless λ ≥ 0, σ > 0 and samples ≥ 1.
     """
-    if samples < 1:
-        raise ValueError(f"samples must be 1 or more; got {samples!r}")
+    samples, seed = check_whole("samples", samples), check_seed(seed)
     lam, sigma, rng = width(lam), positive(sigma, "sigma"), np.random.default_rng(seed)
     tau = np.hypot(lam * z.spread, sigma)
     scaled = lam * (z.points - z.mean)

@@ -100,8 +100,7 @@ def narrow(z: Law, lam: float, noise: Law) -> Law:
 
 def blend(z: Law, lam: float, noise: Law) -> Law:
     """Eq. 2 (IBA, M2IB): the law of z̃ = λz + (1 − λ)ε. ValueError unless 0 ≤ λ ≤ 1."""
-    if not 0 <= lam <= 1:
-        raise ValueError(f"lam must be within 0 … 1 for Eq. 2; got {lam!r}")
+    lam = check_number("lam", lam, least=0, most=1)
     return lam * z + (1 - lam) * noise
 
 
@@ -125,6 +124,4 @@ def positive(value: float, name: str) -> float:
 
 def width(lam: float) -> float:
     """λ as a float, or a ValueError: finite, 0 or more."""
-    if not (np.isfinite(lam) and lam >= 0):
-        raise ValueError(f"lam must be a finite number, 0 (closed) or more (1: open); got {lam!r}")
-    return float(lam)
+    return check_number("lam", lam, least=0)

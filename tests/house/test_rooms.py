@@ -71,6 +71,14 @@ def test_nothing_imports_upward(module):
         assert below or room_of(target) == room_of(module), f"{module} imports {target}, which is not below it"
 
 
+def test_no_module_is_reached_by_its_name_as_text():
+    """What the tests above read are import statements: nobody goes round them, and no room holds another."""
+    rooms = {PACKAGE / room for room in FLOORS if (PACKAGE / room).is_dir()}
+    assert {path.parent for path in PACKAGE.rglob("__init__.py")} == {PACKAGE, *rooms}
+    for module, path in MODULES.items():
+        assert not re.search(r"import_module|__import__|modules\[.nibkit", path.read_text(encoding="utf-8")), module
+
+
 def test_there_is_no_circle():
     assert list(TopologicalSorter({module: imports_of(module) for module in MODULES}).static_order())  # CycleError names it
 

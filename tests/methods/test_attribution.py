@@ -99,7 +99,7 @@ def test_unknown_scalings_are_refused(result, normalize):
 
 @pytest.mark.parametrize("size", [0, -5, (0, 9), (9, 0)])
 def test_sizes_below_1_are_refused(result, size):
-    with pytest.raises(ValueError, match="size must be 1 or more; got"):
+    with pytest.raises(ValueError, match="size must be a whole number, 1 or more; got"):
         result.heatmap(size)
 
 

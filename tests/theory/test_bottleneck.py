@@ -228,8 +228,8 @@ BAD = {
     "one or two dimensions": lambda: ib.information(ib.Law(np.eye(3)), 1.0, 1.0),
     "too large": lambda: ib.information(EIGHT, 1.0, 1e-9),
     "atoms only": lambda: ib.pointwise_information(ib.gaussian(1.0), 1.0, 1.0),
-    "samples must be 2": lambda: ib.information_monte_carlo(COIN, 1.0, 1.0, samples=1),
-    "samples must be 1": lambda: ib.information_draws(COIN, 1.0, 1.0, samples=0),
+    "samples must be a whole number, 2 or more": lambda: ib.information_monte_carlo(COIN, 1.0, 1.0, samples=1),
+    "samples must be a whole number, 1 or more": lambda: ib.information_draws(COIN, 1.0, 1.0, samples=0),
 }
 
 
