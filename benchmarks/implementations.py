@@ -15,6 +15,7 @@ from nibkit.model.blocks import at
 from nibkit.model.clip import Clip
 from nibkit.model.inputs import Inputs
 from nibkit.model.repeatable import untouched
+from nibkit.model.towers import Tower
 
 LENGTHS = (6, 8, 9, 11, 12, 14, 18, 23)  # tokens of the captions, start and end token included, repeated as needed
 LARGE = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14)
@@ -47,7 +48,7 @@ def random_pairs(clip: Clip, pairs: int, lengths: tuple[int, ...] = LENGTHS, see
     return Inputs(pixels, ids, (place < long[:, None]).long()).to(clip.device, clip.dtype)
 
 
-def whole_tail(tower, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+def whole_tail(tower: Tower, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Features of z, every block computed for every token: what the model's own forward pass does."""
     for block in tower.blocks[layer:]:
         z = block(z, mask)
@@ -78,7 +79,14 @@ def plain_loop(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num
     return sums
 
 
-def captum(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_steps: int, side: str) -> torch.Tensor:
+def our_tail(tower: Tower, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The same features by nibkit's tail, whose last block is computed for the position that is read alone."""
+    return tower.finish(z, layer, pooled, mask)
+
+
+def captum(
+    clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_steps: int, side: str, tail: Callable = whole_tail
+) -> torch.Tensor:
     """The same by Captum's ``IntegratedGradients`` at the cut, baseline 0, frozen weights, its batches as large as nibkit's."""
     from captum.attr import IntegratedGradients
 
@@ -91,7 +99,7 @@ def captum(clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_ste
         mask = tower.mask(z.shape[1])
 
         def score(z: torch.Tensor, pooled: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-            return nnf.cosine_similarity(whole_tail(tower, z, layer, pooled, mask), target, dim=-1)
+            return nnf.cosine_similarity(tail(tower, z, layer, pooled, mask), target, dim=-1)
 
         return IntegratedGradients(score, multiply_by_inputs=True).attribute(
             z,

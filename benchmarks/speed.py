@@ -1,10 +1,11 @@
 """Speed, as ratios measured in one run: ``make bench``, or ``python -m benchmarks.speed``.
 
-Four ways to the same numbers (Eq. 10, the paper's rule, the same cut), on random weights in CLIP's geometries:
+Five ways to the same numbers (Eq. 10, the paper's rule, the same cut), on random weights in CLIP's geometries:
 
 * *plain loop*: as the published code works. One step after the other, captions one by one, every block computed for every token,
   and weights that require gradients, so that each backward pass also computes weight gradients that nobody uses;
 * *captum*: its ``IntegratedGradients`` on the blocks behind the cut, right Riemann sum, the batch padded to its longest caption;
+* *captum, our tail*: the same through nibkit's tail: what the rest brings is batching, and products made once a pair;
 * *nibkit*;
 * *floor*: the floating-point operations that nibkit's way counts, at the rate of this machine's largest matrix products.
 
@@ -15,6 +16,7 @@ parts use the bundled model. ``speed.py`` makes the table and the figure from th
 from __future__ import annotations
 
 import argparse
+import functools
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +28,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from benchmarks.accuracy import fewer_bits, gaps
-from benchmarks.implementations import GEOMETRIES, Way, build, captum, nibkit, plain_loop, random_pairs
+from benchmarks.implementations import GEOMETRIES, Way, build, captum, nibkit, our_tail, plain_loop, random_pairs
 from benchmarks.tables import figure
 from nibkit.methods.batches import default_batch_size
 from nibkit.methods.nib import nib
@@ -36,7 +38,8 @@ from nibkit.model.clip import Clip
 from nibkit.model.inputs import Inputs
 from nibkit.model.loading import choose_device
 
-WAYS: dict[str, Way] = {"plain loop": plain_loop, "captum": captum, "nibkit": nibkit}
+OUR_TAIL = functools.partial(captum, tail=our_tail)
+WAYS: dict[str, Way] = {"plain loop": plain_loop, "captum": captum, "captum, our tail": OUR_TAIL, "nibkit": nibkit}
 ROUNDS = 3  # of all ways in turn, if the budget allows
 MASKS = 6000, 200  # RISE's in the published code, for a picture and for a caption
 
@@ -64,7 +67,7 @@ def time_ways(device: torch.device, geometries: list[str], sizes: list[int], num
         rate = matrix_rate(device)
         each = operations(clip, inputs[:1], None, num_steps) / rate
         for pairs in sizes:
-            round_takes = 8 * each * pairs  # nibkit 1.2 floors, captum 1.6, the plain loop 2.5 and more, each side's warm-up
+            round_takes = 10 * each * pairs  # floors: nibkit 1.2, captum 1.7 and 1.5, the loop 2.7 and more; and a warm-up
             if round_takes > budget:
                 tqdm.write(f"{geometry}, {pairs} pairs: left out, a round would take about {round_takes:.0f} s (--budget)")
                 continue
@@ -86,7 +89,7 @@ def compare(clip: Clip, inputs: Inputs, num_steps: int, rounds: int, rate: float
         target = clip.encode_text(inputs) if side == "image" else clip.encode_image(inputs)
         setting = (clip, inputs, target, tower.check_layer(None), num_steps, side)
         found = {name: way(*setting) for name, way in WAYS.items()}  # the warm-up
-        for name in ("captum", "nibkit"):
+        for name in ("captum", "captum, our tail", "nibkit"):
             worst = max(float((a - b[: len(a)]).abs().max()) for a, b in zip(found["plain loop"], found[name]))
             assert worst < 1e-4, f"plain loop and {name} differ by {worst}"
         with CountFlops() as counter:

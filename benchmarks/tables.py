@@ -45,12 +45,17 @@ def ways_table(part: pd.DataFrame) -> list[str]:
     lines = []
     for (geometry, pairs, side), row in by_way(part).iterrows():
         ours, ms = row["nibkit"], 1e3 * row["nibkit"] / pairs
-        others = (f"{row[way] / ours:.2f} ×" for way in ("plain loop", "captum"))
+        others = (f"{row[way] / ours:.2f} ×" for way in others_of(part))
         lines.append(
             [geometry, f"{pairs:.0f}", side, f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}", *others, f"{row['floor'] / ours:.0%}"]
         )
     caption = "NIB, ten steps: milliseconds a pair, how many times as long the others take, and the floor's share of its time."
-    return [caption, table(["geometry", "pairs", "side", "nibkit, ms", "plain loop", "captum", "floor"], lines, left=3)]
+    return [caption, table(["geometry", "pairs", "side", "nibkit, ms", *others_of(part), "floor"], lines, left=3)]
+
+
+def others_of(part: pd.DataFrame) -> list[str]:
+    """The ways that nibkit's is compared with."""
+    return [way for way in part["way"].unique() if way not in ("nibkit", "floor")]
 
 
 def methods_table(part: pd.DataFrame) -> list[str]:
@@ -124,7 +129,7 @@ def figure(rows: pd.DataFrame) -> Figure:
 
 def bars(ax: Axes, times: pd.DataFrame) -> None:
     """Times of plain loop, captum and floor over nibkit's, both sides together."""
-    ratios = times[["plain loop", "captum", "floor"]].div(times["nibkit"], axis=0)
+    ratios = times.drop(columns="nibkit").div(times["nibkit"], axis=0)
     positions = np.arange(len(ratios))
     for k, name in enumerate(ratios):
         ax.bar(positions + 0.27 * (k - 1), ratios[name], 0.27, label=name)

@@ -21,7 +21,7 @@ def test_all_ways_give_the_same_sums(side):
     clip, inputs = tiny_clip(), tiny_inputs((5, 8, 3, 8))
     target = clip.encode_text(inputs) if side == "image" else clip.encode_image(inputs)
     before = state(clip)
-    found = [way(clip, inputs, target, 3, 6, side) for way in (ways.plain_loop, ways.captum, ways.nibkit)]
+    found = [way(clip, inputs, target, 3, 6, side) for way in bench.WAYS.values()]
     att = nk.nib(clip, inputs, layer=3, num_steps=6)
     want = torch.cat([att.class_token[:, None], att.image.flatten(1)], 1) if side == "image" else att.text
     for sums in found:
@@ -96,7 +96,7 @@ def test_every_part_is_stored_and_shown(small, tmp_path, capsys):
     said, stored = capsys.readouterr().out, pd.read_csv(path)
     assert len(stored) == len(table) and path.with_suffix(".png").stat().st_size > 10_000
     found = stored[stored["part"] == "ways"]
-    assert len(found) == 2 * 2 * 4 and set(found["way"]) == {"plain loop", "captum", "nibkit", "floor"}
+    assert len(found) == 2 * 2 * 5 and set(found["way"]) == {*bench.WAYS, "floor"}
     assert (found["seconds"] > 0).all() and (found.loc[found["way"] == "nibkit", "ratio"] == 1).all()
     methods = stored[stored["part"] == "methods"].set_index("way")
     assert list(methods.index) == list(nk.METHODS)
