@@ -45,6 +45,8 @@ def explain_both(
     features as ``target`` [B, D].
 
     The model is in evaluation mode meanwhile, gradients are off unless ``explain`` turns them on, and nothing is left behind.
+    ``options`` are noted in the result, with "blocks": for each encoder, whether the tail's first and last block were "rewritten"
+    in fewer operations (``model.blocks``) or "called" as they are.
     """
     check_clip(clip)
     inputs = clip.check(inputs)
@@ -59,6 +61,7 @@ def explain_both(
             class_token, patches = of_image.values[:, 0], of_image.values[:, 1:].unflatten(1, grid)
         words = torch.where(real_tokens(text), of_text.values, 0.0)
         words = nnf.pad(words, (0, inputs.input_ids.shape[1] - words.shape[1]))
+    ways = ["rewritten" if encoder.tower.rewrites(encoder.layer) else "called" for encoder in (image, text)]
     return Attribution(
         image=patches,
         text=words,
@@ -72,7 +75,7 @@ def explain_both(
         words=inputs.words,
         pixels=pixels,
         method=method,
-        options=options,
+        options=options | {"blocks": (ways[0], ways[1])},
     )
 
 

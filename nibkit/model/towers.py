@@ -136,6 +136,11 @@ class Tower(nn.Module):
         normed = Narrowed(norm, z, owner, lam).normed()
         return self.projection(self.norm(last_block(first, valve(lam, z[owner]), pooled, mask, normed)))
 
+    def rewrites(self, layer: int) -> bool:
+        """Are the tail's first and last block plain, so that they are computed in fewer operations? Else they are called."""
+        tail = list(self.blocks)[layer:]
+        return all(is_plain(block) for block in (*tail[:1], *tail[-1:]))
+
     def closed(self, layer: int, pairs: int) -> torch.Tensor | None:
         """tail(0), [1, D], the same for all ``pairs`` of a call; None where blocks that are not plain may see more than states.
 

@@ -297,7 +297,7 @@ def test_progress_is_shown_only_on_request(capsys):
 def test_what_comes_back():
     att = nk.nib(tiny_clip(), tiny_inputs(), layer=(1, 2), num_steps=3, rule="midpoint", start=0.25)
     assert all(getattr(att, f"{side}_{what}").shape == (3,) for side in ("image", "text") for what in ("delta", "null"))
-    assert att.options == {"layer": (1, 2), "num_steps": 3, "rule": "midpoint", "start": 0.25}
+    assert att.options == {"layer": (1, 2), "num_steps": 3, "rule": "midpoint", "start": 0.25, "blocks": ("rewritten",) * 2}
 
 
 def test_values_are_signed():

@@ -186,6 +186,7 @@ def test_the_block_explained_is_the_block_given(change, place, layer):
         (gradient,) = torch.autograd.grad(nnf.cosine_similarity(features, e, dim=-1).sum(), y)
         slopes += 0.5 * (z.detach() * gradient).sum(-1)
     att = nk.nib(clip, inputs, layer=layer, num_steps=2)
+    assert att.options["blocks"] == (("called",) if place in (layer, DEPTH - 1) else ("rewritten",)) * 2
     # behind the cut at the last block, values are rounding: compare at their own size or at F's
     assert float((att.image.flatten(1) - slopes[:, 1:]).abs().max()) < 1e-5 * max(1.0, float(slopes.abs().max()))
 
