@@ -112,8 +112,12 @@ def test_ctrl_c_is_status_130_and_the_same_command_goes_on(monkeypatch, capfd):
         return nk.nib(clip, inputs, num_steps=1)
 
     monkeypatch.setitem(nk.METHODS, "stopped", stopped)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     command = ["--n", 6, "--methods", "stopped", "--batch-size", 2, "--out", "r.sqlite"]
-    assert run(*command) == 130
+    try:
+        assert run(*command) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     out, err = capfd.readouterr()
     assert out == "" and err.splitlines()[-1] == "stopped; 2 results are kept in r.sqlite: repeat the call to go on"
     assert run(*command) == 0
