@@ -38,6 +38,7 @@ student: .venv/ready  ## the notebooks without solutions and outputs, to hand ou
 
 lint: .venv/ready  ## style and types: ruff (format and lint) and mypy
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff format --check --quiet --isolated notebooks
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 

@@ -110,6 +110,7 @@ def test_is_built_like_the_others(path):
         if cell.cell_type == "code":
             assert cell.source.strip(), "an empty code cell"
             assert len(cell.source.splitlines()) <= 30, cell.source
+            assert max(map(len, cell.source.splitlines())) <= 88, cell.source  # a page clips what is longer
 
 
 @by_notebook

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import nibkit
+import nibkit.theory.bottleneck  # names are imported when first used: the sources are put in its place
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).resolve().parents[2]
