@@ -147,3 +147,18 @@ def no_network(monkeypatch) -> None:
     monkeypatch.setattr("socket.socket.connect", refuse)
     monkeypatch.setattr("socket.create_connection", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
+
+
+class ShortMemory:
+    """A device whose memory is out above ``room`` rows, as a GPU's may be; ``tried``: how many rows each pass had."""
+
+    def __init__(self, monkeypatch, clip: nk.Clip, room: int):
+        self.room, self.tried = room, []
+        for tower in (clip.image, clip.text):
+            monkeypatch.setattr(tower, "finish", functools.partial(self.finish, tower.finish))
+
+    def finish(self, finish, z: torch.Tensor, *rest) -> torch.Tensor:
+        self.tried.append(len(z))
+        if len(z) > self.room:
+            raise torch.OutOfMemoryError("out of memory")
+        return finish(z, *rest)

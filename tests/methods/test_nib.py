@@ -1,6 +1,5 @@
 """The method: Eq. 10 against a plain loop and against captum, what is missing from the sum, the work that is done."""
 
-import functools
 from dataclasses import replace
 
 import captum.attr
@@ -8,7 +7,7 @@ import make_frozen
 import numpy as np
 import pytest
 import torch
-from helpers import END, assert_close, new_clip, relative, tiny_clip, tiny_inputs
+from helpers import END, ShortMemory, assert_close, new_clip, relative, tiny_clip, tiny_inputs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -315,21 +314,12 @@ def test_half_precision_is_roughly_right():
 
 def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
     """As on a GPU: above 5 rows the memory is out. The result is the same; a single row that does not fit is an error."""
-    clip, inputs, room = tiny_clip(), tiny_inputs((5, 8, 3)), 5
-    want, tried, finish = nk.nib(clip, inputs), [], type(clip.image).finish
-
-    def short_of_memory(tower, z, *rest):
-        tried.append(len(z))
-        if len(z) > room:
-            raise torch.OutOfMemoryError("out of memory")
-        return finish(tower, z, *rest)
-
-    for tower in (clip.image, clip.text):
-        monkeypatch.setattr(tower, "finish", functools.partial(short_of_memory, tower))
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8, 3))
+    want, memory = nk.nib(clip, inputs), ShortMemory(monkeypatch, clip, room=5)
     found = nk.nib(clip, inputs, batch_size=30)
-    assert max(tried) > room and torch.allclose(found.image, want.image, rtol=1e-5, atol=1e-7)
+    assert max(memory.tried) > memory.room and torch.allclose(found.image, want.image, rtol=1e-5, atol=1e-7)
     assert torch.allclose(found.text, want.text, rtol=1e-5, atol=1e-7)
-    room = 0
+    memory.room = 0
     with pytest.raises(torch.OutOfMemoryError):
         nk.nib(clip, inputs)
 

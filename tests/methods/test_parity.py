@@ -9,31 +9,10 @@ import nibkit as nk
 SETTINGS = {"L9_n10": (9, 10), "L3_n5": (3, 5)}
 
 
-@pytest.fixture(scope="module")
-def clip(fixture_dir):
-    """Config and safetensors alone: there is no tokenizer and no processor in the fixture."""
-    return nk.load_clip(fixture_dir / "clip_a")
-
-
-@pytest.fixture(scope="module")
-def figures(fixture_dir):
-    return dict(np.load(fixture_dir / "clip_a" / "expected.npz"))
-
-
-@pytest.fixture(scope="module")
-def inputs(figures):
-    """All six pairs as one ragged batch, captions padded on the right."""
-    ids = [figures[f"ids_{i}"] for i in range(6)]
-    padded, mask = np.full((6, max(map(len, ids))), 599), np.zeros((6, max(map(len, ids))), dtype=np.int64)
-    for row, caption in enumerate(ids):
-        padded[row, : len(caption)], mask[row, : len(caption)] = caption, 1
-    return nk.Inputs(torch.from_numpy(figures["pixel_values"]).float(), torch.from_numpy(padded), torch.from_numpy(mask))
-
-
 @pytest.fixture(scope="module", params=SETTINGS)
-def attribution(request, clip, inputs):
+def attribution(request, fixture_clip, fixture_inputs):
     layer, steps = SETTINGS[request.param]
-    return request.param, nk.nib(clip, inputs, layer=layer, num_steps=steps)
+    return request.param, nk.nib(fixture_clip, fixture_inputs, layer=layer, num_steps=steps)
 
 
 def scaled(values: np.ndarray) -> np.ndarray:
@@ -45,9 +24,9 @@ def text_maps(attribution, figures) -> list[np.ndarray]:
     return [scaled(attribution.text[i, : len(figures[f"ids_{i}"])].cpu().numpy()) for i in range(6)]
 
 
-def test_features(clip, inputs, figures):
-    assert np.abs(clip.encode_image(inputs).cpu().numpy() - figures["image_features"]).max() < 1e-4
-    assert np.abs(clip.encode_text(inputs).cpu().numpy() - figures["text_features"]).max() < 1e-4
+def test_features(fixture_clip, fixture_inputs, figures):
+    assert np.abs(fixture_clip.encode_image(fixture_inputs).cpu().numpy() - figures["image_features"]).max() < 1e-4
+    assert np.abs(fixture_clip.encode_text(fixture_inputs).cpu().numpy() - figures["text_features"]).max() < 1e-4
 
 
 def test_image_maps_are_the_published_ones(attribution, figures):
@@ -69,17 +48,17 @@ def test_text_maps_are_not_those_against_the_mean_of_the_batch(attribution, figu
     )
 
 
-def test_pairs_alone_give_the_same(clip, inputs, attribution, figures):
+def test_pairs_alone_give_the_same(fixture_clip, fixture_inputs, attribution, figures):
     name, att = attribution
     layer, steps = SETTINGS[name]
     for i in range(6):
-        alone = nk.nib(clip, inputs[i], layer=layer, num_steps=steps)
+        alone = nk.nib(fixture_clip, fixture_inputs[i], layer=layer, num_steps=steps)
         assert torch.allclose(alone.image[0], att.image[i], atol=1e-6) and torch.allclose(alone.text[0], att.text[i], atol=1e-6)
 
 
-def test_m2ib_maps_are_the_published_ones_up_to_their_noise(clip, inputs, figures):
+def test_m2ib_maps_are_the_published_ones_up_to_their_noise(fixture_clip, fixture_inputs, figures):
     """The published figures are one draw of the noise, so ours agree closely, not to the digit."""
-    found = nk.m2ib(clip, inputs)
+    found = nk.m2ib(fixture_clip, fixture_inputs)
     for ours, theirs in zip(found.heatmap().cpu().numpy()[:, ::16, ::16], figures["m2ib_v"]):
         assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.999
     for i, ours in enumerate(text_maps(found, figures)):

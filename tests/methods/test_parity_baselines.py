@@ -2,32 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 import nibkit as nk
 
 METHODS = ("chefer", "saliency", "fastig", "gradcam", "mfaba")
-
-
-@pytest.fixture(scope="module")
-def clip(fixture_dir):
-    return nk.load_clip(fixture_dir / "clip_a")
-
-
-@pytest.fixture(scope="module")
-def figures(fixture_dir):
-    return dict(np.load(fixture_dir / "clip_a" / "expected.npz"))
-
-
-@pytest.fixture(scope="module")
-def inputs(figures):
-    """All six pairs as one ragged batch, captions padded on the right. In the fourth caption a token stands twice."""
-    ids = [figures[f"ids_{i}"] for i in range(6)]
-    padded, mask = np.full((6, max(map(len, ids))), 599), np.zeros((6, max(map(len, ids))), dtype=np.int64)
-    for row, caption in enumerate(ids):
-        padded[row, : len(caption)], mask[row, : len(caption)] = caption, 1
-    assert len(set(ids[3])) < len(ids[3])
-    return nk.Inputs(torch.from_numpy(figures["pixel_values"]).float(), torch.from_numpy(padded), torch.from_numpy(mask))
 
 
 def scaled(values: np.ndarray) -> np.ndarray:
@@ -43,27 +21,27 @@ def differences(att, figures, name: str) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_paper_variants_are_the_published_ones(clip, inputs, figures, name):
-    of_images, of_texts = differences(getattr(nk, name)(clip, inputs), figures, name)
+def test_paper_variants_are_the_published_ones(fixture_clip, fixture_inputs, figures, name):
+    of_images, of_texts = differences(getattr(nk, name)(fixture_clip, fixture_inputs), figures, name)
     assert of_images < 1e-3 and of_texts < 1e-3, (of_images, of_texts)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_original_variants_are_not(clip, inputs, figures, name):
+def test_original_variants_are_not(fixture_clip, fixture_inputs, figures, name):
     """What the NIB authors' code computes under a method's name is not what the method's own authors published."""
-    more = {"distractors": inputs, "num_steps": 3} if name == "mfaba" else {}
-    of_images, of_texts = differences(getattr(nk, name)(clip, inputs, variant="original", **more), figures, name)
+    more = {"distractors": fixture_inputs, "num_steps": 3} if name == "mfaba" else {}
+    of_images, of_texts = differences(getattr(nk, name)(fixture_clip, fixture_inputs, variant="original", **more), figures, name)
     assert of_images > 0.1 and of_texts > 0.1, (of_images, of_texts)
 
 
-def test_gradcam_looks_one_layer_behind_nibs_cut(clip, inputs, figures):
+def test_gradcam_looks_one_layer_behind_nibs_cut(fixture_clip, fixture_inputs, figures):
     """Their "layer 9" is block 9's output for Grad-CAM, block 9's input for NIB: at block 8 the maps are others."""
-    assert max(differences(nk.gradcam(clip, inputs, layer=8), figures, "gradcam")) > 1e-2
+    assert max(differences(nk.gradcam(fixture_clip, fixture_inputs, layer=8), figures, "gradcam")) > 1e-2
 
 
-def test_mfaba_moves_the_table_not_each_place(clip, inputs, figures):
+def test_mfaba_moves_the_table_not_each_place(fixture_clip, fixture_inputs, figures):
     """Their two places of one token have one value."""
     ids, theirs = figures["ids_3"], figures["mfaba_t_3"]
     first, second = np.flatnonzero(ids == 509)
-    ours = nk.mfaba(clip, inputs).text[3]
+    ours = nk.mfaba(fixture_clip, fixture_inputs).text[3]
     assert theirs[first] == theirs[second] and float(ours[first]) == float(ours[second])

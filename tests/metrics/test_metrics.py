@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import END, START, new_clip, same, state, tiny_clip, tiny_inputs
+from helpers import END, START, ShortMemory, new_clip, same, state, tiny_clip, tiny_inputs
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as nnf
@@ -533,22 +533,14 @@ def test_scaled_refuses_what_is_no_weight():
 
 def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
     """As on a GPU: above 2 rows the memory is out. No figure changes; a single row that does not fit is an error."""
-    clip, inputs, room = new_clip(), tiny_inputs((5, 8, 3)), 2
-    att, tried, finish = random_map(clip, inputs), [], type(clip.image).finish
+    clip, inputs = new_clip(), tiny_inputs((5, 8, 3))
+    att = random_map(clip, inputs)
     want = confidence(clip, inputs, att), insertion_deletion(clip, inputs, att)
-
-    def short_of_memory(tower, z, *rest):
-        tried.append(len(z))
-        if len(z) > room:
-            raise torch.OutOfMemoryError("out of memory")
-        return finish(tower, z, *rest)
-
-    for tower in (clip.image, clip.text):
-        monkeypatch.setattr(tower, "finish", lambda *args, tower=tower: short_of_memory(tower, *args))
+    memory = ShortMemory(monkeypatch, clip, room=2)
     found = confidence(clip, inputs, att), insertion_deletion(clip, inputs, att)
-    assert max(tried) > room
+    assert max(memory.tried) > memory.room
     for ours, other in zip(found, want):
         assert np.allclose(ours, other, atol=1e-3, equal_nan=True)
-    room = 0
+    memory.room = 0
     with pytest.raises(torch.OutOfMemoryError):
         confidence(clip, inputs, att)

@@ -13,34 +13,14 @@ TOLERANCE = 1e-3  # percent: 1e-5 in cosine
 
 
 @pytest.fixture(scope="module")
-def clip(fixture_dir):
-    return nk.load_clip(fixture_dir / "clip_a")
-
-
-@pytest.fixture(scope="module")
-def figures(fixture_dir):
-    return dict(np.load(fixture_dir / "clip_a" / "expected.npz"))
-
-
-@pytest.fixture(scope="module")
-def inputs(figures):
-    """All six pairs as one ragged batch, captions padded on the right."""
-    ids = [figures[f"ids_{i}"] for i in range(6)]
-    padded, mask = np.full((6, max(map(len, ids))), 599), np.zeros((6, max(map(len, ids))), dtype=np.int64)
-    for row, caption in enumerate(ids):
-        padded[row, : len(caption)], mask[row, : len(caption)] = caption, 1
-    return nk.Inputs(torch.from_numpy(figures["pixel_values"]).float(), torch.from_numpy(padded), torch.from_numpy(mask))
-
-
-@pytest.fixture(scope="module")
-def attribution(clip, inputs):
-    return nk.nib(clip, inputs, layer=9, num_steps=10)
+def attribution(fixture_clip, fixture_inputs):
+    return nk.nib(fixture_clip, fixture_inputs, layer=9, num_steps=10)
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 4])
-def test_metrics_are_the_published_ones(clip, inputs, attribution, figures, batch_size):
+def test_metrics_are_the_published_ones(fixture_clip, fixture_inputs, attribution, figures, batch_size):
     """In percent, and of the maps of each pair alone."""
-    found = confidence(clip, inputs, attribution, batch_size=batch_size)
+    found = confidence(fixture_clip, fixture_inputs, attribution, batch_size=batch_size)
     for ours, theirs in (
         ("image_drop", "vdrop"),
         ("text_drop", "tdrop"),
@@ -50,25 +30,31 @@ def test_metrics_are_the_published_ones(clip, inputs, attribution, figures, batc
         assert np.abs(found[ours] - figures[f"metric_{theirs}"]).max() < TOLERANCE, ours
 
 
-def test_what_the_text_figures_turn_on(clip, inputs, attribution, figures, monkeypatch):
+def test_what_the_text_figures_turn_on(fixture_clip, fixture_inputs, attribution, figures, monkeypatch):
     """Each of these readings of the protocol is off by far more than the tolerance, so parity tells them apart."""
     theirs = figures["metric_tdrop"]
     off = lambda found: np.abs(found["text_drop"] - theirs).max()  # noqa: E731
-    assert off(confidence(clip, inputs, attribution, "eos")) > 1  # start and end token kept, min–max over the words
-    words = inputs.attention_mask.bool() & (inputs.input_ids != 598) & (inputs.input_ids != 599)
+    assert (
+        off(confidence(fixture_clip, fixture_inputs, attribution, "eos")) > 1
+    )  # start and end token kept, min–max over the words
+    words = fixture_inputs.attention_mask.bool() & (fixture_inputs.input_ids != 598) & (fixture_inputs.input_ids != 599)
     text = attribution.text.cpu()
     inner = torch.where(words, text, text.masked_fill(~words, torch.inf).amin(1, keepdim=True))
-    assert off(confidence(clip, inputs, replace(attribution, text=inner))) > 1  # min–max over the words alone
+    assert off(confidence(fixture_clip, fixture_inputs, replace(attribution, text=inner))) > 1  # min–max over the words alone
     against_the_mean = attribution.text.clone()
     for i in range(6):
         values = torch.from_numpy(figures[f"nib_t_batchmean_L9_n10_{i}"])
         against_the_mean[i, : len(values)] = values
-    assert off(confidence(clip, inputs, replace(attribution, text=against_the_mean))) > 0.05  # their driver's text maps
-    monkeypatch.setattr("nibkit.metrics.confidence.compound", lambda inputs, weights: weights)  # each occurrence on its own
-    assert off(confidence(clip, inputs, attribution)) > 0.01
-    assert (inputs.input_ids[3] == 509).sum() == 2  # the caption with a repeated token
+    assert (
+        off(confidence(fixture_clip, fixture_inputs, replace(attribution, text=against_the_mean))) > 0.05
+    )  # their driver's text maps
+    monkeypatch.setattr(
+        "nibkit.metrics.confidence.compound", lambda inputs, weights: weights
+    )  # each occurrence on its own
+    assert off(confidence(fixture_clip, fixture_inputs, attribution)) > 0.01
+    assert (fixture_inputs.input_ids[3] == 509).sum() == 2  # the caption with a repeated token
 
 
-def test_position_that_is_read_is_that_of_the_highest_id(clip, inputs, attribution, figures):
-    found = confidence(clip, inputs, attribution)["text_position"]
+def test_position_that_is_read_is_that_of_the_highest_id(fixture_clip, fixture_inputs, attribution, figures):
+    found = confidence(fixture_clip, fixture_inputs, attribution)["text_position"]
     assert found.tolist() == [int(figures[f"ids_{i}"][1:-1].argmax()) + 1 for i in range(6)]
