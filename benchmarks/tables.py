@@ -90,7 +90,10 @@ def gap_table(part: pd.DataFrame) -> list[str]:
 
 def precision_table(part: pd.DataFrame) -> list[str]:
     """What fewer bits do to a map."""
-    caption = f"Fewer bits, bundled model, {part['pairs'].iloc[0]:.0f} pairs: rank correlation of a pair's values with float32's; a time above 1 is slower."
+    caption = (
+        f"Fewer bits, bundled model, {part['pairs'].iloc[0]:.0f} pairs: rank correlation of a pair's values with float32's; "
+    )
+    caption += "a time above 1 is slower."
     lines = [
         [row.way, row.side, f"{row.rank_median:.4f}", f"{row.rank_lowest:.4f}", f"{row.ratio:.2f}"] for row in part.itertuples()
     ]

@@ -43,18 +43,18 @@ SPEED = """# Speed
 
 `make bench` (about 15 minutes) measures NIB in one run, as ratios, on random weights in CLIP's geometries: against a plain loop
 that works as the published code does (a step at a time, captions one by one, weight gradients computed), against Captum's
-`IntegratedGradients` at the same cut (also through nibkit's own tail), against the floor (the operations that NIB's way counts, at
-the machine's own rate of large matrix products), and against the seven other methods.
+`IntegratedGradients` at the same cut (also through nibkit's own tail), against the floor (the operations that NIB's way counts,
+at the machine's own rate of large matrix products), and against the seven other methods.
 
-What is gained, all of it exact (`nibkit/model/blocks.py` has the derivations): steps and pairs are folded into batches, captions of
-like length go together, no weight gradient is computed; the first block behind the cut makes its products once a pair, not once a
-step; the last block makes no keys and values of all tokens, only what the one position that is read needs; F(0) is computed once a
-call. What is not: for a single caption Captum is faster. With so few tokens every pass costs the reading of the weights, and NIB
-also returns F(z) and F(0), which Captum is not asked for.
+What is gained, all of it exact (`nibkit/model/blocks.py` has the derivations): steps and pairs are folded into batches, captions
+of like length go together, no weight gradient is computed; the first block behind the cut makes its products once a pair, not
+once a step; the last block makes no keys and values of all tokens, only what the one position that is read needs; F(0) is
+computed once a call. What is not: for a single caption Captum is faster. With so few tokens every pass costs the reading of the
+weights, and NIB also returns F(z) and F(0), which Captum is not asked for.
 
-Fewer bits: inside `with torch.autocast("cuda", torch.bfloat16):` `nk.nib` keeps float32 weights, layer norms and sums. The values'
-order hardly changes (table *Fewer bits*, measured on a CPU, where it takes longer). Weights in bfloat16 (`NIBKIT_DTYPE=bfloat16`)
-change it more: not advised.
+Fewer bits: inside `with torch.autocast("cuda", torch.bfloat16):` `nk.nib` keeps float32 weights, layer norms and sums. The
+values' order hardly changes (table *Fewer bits*, measured on a CPU, where it takes longer). Weights in bfloat16
+(`NIBKIT_DTYPE=bfloat16`) change it more: not advised.
 
 To add your machine's figures: `cp build/bench.csv data/bench/MACHINE.csv`, the `.png` likewise, and `make pages`.
 """
