@@ -33,25 +33,23 @@ def test_metrics_are_the_published_ones(fixture_clip, fixture_inputs, attributio
 def test_what_the_text_figures_turn_on(fixture_clip, fixture_inputs, attribution, figures, monkeypatch):
     """Each of these readings of the protocol is off by far more than the tolerance, so parity tells them apart."""
     theirs = figures["metric_tdrop"]
-    off = lambda found: np.abs(found["text_drop"] - theirs).max()  # noqa: E731
-    assert (
-        off(confidence(fixture_clip, fixture_inputs, attribution, "eos")) > 1
-    )  # start and end token kept, min–max over the words
+
+    def off(att, *protocol) -> float:
+        return np.abs(confidence(fixture_clip, fixture_inputs, att, *protocol)["text_drop"] - theirs).max()
+
+    assert off(attribution, "eos") > 1  # start and end token kept, min–max over the words
     words = fixture_inputs.attention_mask.bool() & (fixture_inputs.input_ids != 598) & (fixture_inputs.input_ids != 599)
     text = attribution.text.cpu()
     inner = torch.where(words, text, text.masked_fill(~words, torch.inf).amin(1, keepdim=True))
-    assert off(confidence(fixture_clip, fixture_inputs, replace(attribution, text=inner))) > 1  # min–max over the words alone
+    assert off(replace(attribution, text=inner)) > 1  # min–max over the words alone
     against_the_mean = attribution.text.clone()
     for i in range(6):
         values = torch.from_numpy(figures[f"nib_t_batchmean_L9_n10_{i}"])
         against_the_mean[i, : len(values)] = values
-    assert (
-        off(confidence(fixture_clip, fixture_inputs, replace(attribution, text=against_the_mean))) > 0.05
-    )  # their driver's text maps
-    monkeypatch.setattr(
-        "nibkit.metrics.confidence.compound", lambda inputs, weights: weights
-    )  # each occurrence on its own
-    assert off(confidence(fixture_clip, fixture_inputs, attribution)) > 0.01
+    assert off(replace(attribution, text=against_the_mean)) > 0.05  # their driver's text maps
+    alone = lambda inputs, weights: weights  # noqa: E731
+    monkeypatch.setattr("nibkit.metrics.confidence.compound", alone)  # each occurrence on its own
+    assert off(attribution) > 0.01
     assert (fixture_inputs.input_ids[3] == 509).sum() == 2  # the caption with a repeated token
 
 
