@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from ..checks import check_choice, check_seed, check_whole, is_whole, outside
 from ..methods.registry import Method, read_methods
 from ..metrics.names import PROTOCOLS
-from ..model.clip import Clip
+from ..model.clip import Clip, check_clip
 from ..resources import version
 from .runner import Job, Measures, Pair, Runner, Work, fingerprint, id_of
 from .store import ALL, Store
@@ -92,8 +92,7 @@ def evaluate(
         BlockingIOError: another run is writing ``out``.
         KeyboardInterrupt: Ctrl-C. What is written is kept; repeat the call to go on.
     """
-    if not isinstance(clip, Clip):
-        raise TypeError(f"clip must be nk.load_clip's; got {type(clip).__name__}")
+    check_clip(clip)
     batch_size, timing, seed = check_whole("batch_size", batch_size), check_whole("timing", timing), check_seed(seed)
     curve_steps = check_whole("curve_steps", curve_steps, most=clip.image.grid**2, optional=True)
     check_choice("protocol", protocol, PROTOCOLS)

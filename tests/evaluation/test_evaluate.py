@@ -327,7 +327,7 @@ def test_bad_arguments_are_named(clip, pairs, tmp_path, options, error, message)
 
 
 def test_bad_pairs_are_named(clip, pairs):
-    with pytest.raises(TypeError, match="clip must be nk.load_clip's"):
+    with pytest.raises(TypeError, match="clip must be an nk.Clip, as nk.load_clip returns it"):
         call("shapes", pairs)
     with pytest.raises(TypeError, match="pair 0 must have id, image and caption.*got Scene"):
         call(clip, nk.shapes.sample(1))
