@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import copy
 import os
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
+
+from nibkit.course.claims import LEDGER_PAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
@@ -44,13 +47,24 @@ def build_book(out: Path = BUILD, executed: Mapping[str, nbformat.NotebookNode] 
 def gather(folder: Path, executed: Mapping[str, nbformat.NotebookNode]) -> None:
     """Lay the book's sources into a folder as in the repository, so that every relative link leads to the same place."""
     for path in (path for pattern in PARTS for path in sorted(ROOT.glob(pattern))):
-        copy = folder / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    for name, notebook in executed.items():
-        nbformat.write(notebook, folder / "notebooks" / name)
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    stored = {path.name: nbformat.read(path, as_version=4) for path in sorted((folder / "notebooks").glob("*.ipynb"))}
+    for name, notebook in (stored | dict(executed)).items():
+        nbformat.write(linked(notebook), folder / "notebooks" / name)
         if name.startswith("00_"):
             (folder / PICTURE).write_bytes(first_picture(notebook))
+
+
+def linked(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with its claims' links leading to the ledger's page in the book; Sphinx leaves HTML in outputs alone."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = output.data["text/html"].replace(LEDGER_PAGE, LEDGER_PAGE.replace(".md", ".html"))
+    return notebook
 
 
 def first_picture(notebook: nbformat.NotebookNode) -> bytes:

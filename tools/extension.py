@@ -55,16 +55,8 @@ def find_anchors(app: Sphinx, document: nodes.document) -> None:
         slugs.update(found)
 
 
-def mark_claims(app: Sphinx, document: nodes.document, name: str) -> None:
-    """Printed text with lines of ``nk.claim`` in it may wrap; other printed text, tables above all, keeps its lines."""
-    for printed in document.findall(nodes.literal_block):
-        if "output" in printed["classes"] and re.search("^[✓◐✗] ", printed.astext(), re.M):
-            printed["classes"].append("claims")
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx calls this."""
     app.connect("autodoc-process-docstring", read_docstring, priority=400)
     app.connect("doctree-read", find_anchors)
-    app.connect("doctree-resolved", mark_claims)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

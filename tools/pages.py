@@ -14,13 +14,14 @@ import pandas as pd
 
 import nibkit as nk
 from benchmarks.tables import markdown, table
-from nibkit.course.claims import read_ledger
+from nibkit.course.claims import kind_of, read_ledger
 
 from .book import PICTURE, ROOT, first_picture
 
 MADE = "<!-- Made by `make pages` from {source}: change that, not this page. -->\n\n"
-VERDICTS = {"holds if": "What holds under a condition", "holds": "What holds", "fails": "What fails"}  # how a verdict begins
+TITLES = {"fails": "What fails", "holds if": "What holds under a condition", "holds": "What holds"}  # by how a verdict begins
 ORDER = ("holds", "holds if", "fails")
+SOURCES = {"paper": "the paper's own sentences", "reading": "the paper as we read it", "ours": "our own findings"}
 README_MARKS = "<!-- claims: written by make pages -->", "<!-- end of claims -->"
 ROOMS = {
     "methods": "Explanations",
@@ -35,9 +36,15 @@ ROOMS = {
 }
 CLAIMS = """# The ledger
 
-Every claim that the notebooks assert: where it stands in the paper, in our words, and whether it *holds*, *holds if …* or
-*fails*. A claim of the paper that is wrong is asserted *as failing*, with the figure that shows it. `data/claims.csv` is the same
-list with the tolerance of each assertion; a test holds ledger and notebooks together.
+Every claim that the notebooks assert, and whether it *holds*, *holds if …* or *fails*. A claim that is wrong is asserted *as
+failing*, with the figure that shows it. `data/claims.csv` is the same list with the tolerance of each assertion; a test holds
+ledger and notebooks together.
+
+Whose claim it is stands beside it. *Paper*: the paper says it, and its own words are quoted. *Reading*: the text of the paper
+that we have has lost its formulas, so that some had to be rebuilt, and some sentences can be read in more than one way; how we
+read them is said. *Ours*: what we found, about textbook facts, other methods or this package's models. **Only rows of the paper
+count when it is said what of the paper holds or fails.** A verdict holds for what it was tried on: theory (none), or the models
+that are named.
 """
 SPEED = """# Speed
 
@@ -67,19 +74,15 @@ def made_pages() -> dict[str, bytes]:
     return {name: page.encode() for name, page in text.items()} | {PICTURE: first_picture(first)}
 
 
-def verdict_kinds() -> dict[str, str]:
-    """The kind of verdict of each claim, by id."""
-    rows = read_ledger().values()
-    return {row["id"]: next(kind for kind in VERDICTS if row["verdict"].startswith(kind)) for row in rows}
-
-
 def readme() -> str:
-    """README.md with the number of claims in it renewed."""
-    text, rows, kinds = (ROOT / "README.md").read_text(encoding="utf-8"), read_ledger().values(), verdict_kinds()
+    """README.md with the number of claims in it renewed: the paper's own sentences first, since only they judge the paper."""
+    text, counts = (ROOT / "README.md").read_text(encoding="utf-8"), Counter()
+    for row in read_ledger().values():
+        counts[row["source"], kind_of(row["verdict"])] += 1
     lines = []
-    for title, notebooks in (("theory, 00 to 06", range(7)), ("CLIP, 07 to 12", range(7, 99)), ("**all**", range(99))):
-        counts = Counter(kinds[row["id"]] for row in rows if int(row["notebook"][:2]) in notebooks)
-        lines.append([title, *(str(counts[kind]) for kind in ORDER), f"{counts.total()}"])
+    for source, title in SOURCES.items():
+        numbers = [counts[source, kind] for kind in ORDER]
+        lines.append([title, *map(str, numbers), str(sum(numbers))])
     claims = table(["[the ledger](docs/claims.md)", *(f"*{kind}*" for kind in ORDER), "claims"], lines)
     before, _, rest = text.partition(README_MARKS[0])
     return f"{before}{README_MARKS[0]}\n{claims}\n{README_MARKS[1]}{rest.partition(README_MARKS[1])[2]}"
@@ -87,23 +90,31 @@ def readme() -> str:
 
 def claims_page() -> str:
     """The ledger: claims by notebook and verdict, then all of them, each with an anchor of its own (``claims.md#T1.2``)."""
-    rows, kinds = list(read_ledger().values()), verdict_kinds()
-    counts, totals = Counter((row["notebook"], kinds[row["id"]]) for row in rows), Counter(kinds.values())
+    rows = list(read_ledger().values())
+    counts = Counter((row["notebook"], kind_of(row["verdict"])) for row in rows)
+    totals = Counter(kind_of(row["verdict"]) for row in rows)
     by_notebook = [
         [link(notebook.replace("_", " "), notebook), *(str(counts[notebook, kind]) for kind in ORDER)]
         for notebook in sorted({row["notebook"] for row in rows})
     ]
     by_notebook.append([f"**all {len(rows)}**", *(f"**{totals[kind]}**" for kind in ORDER)])
     pieces = [CLAIMS, table(["notebook", *(f"*{kind}*" for kind in ORDER)], by_notebook)]
-    for kind in reversed(ORDER):
-        chosen = sorted((row for row in rows if kinds[row["id"]] == kind), key=lambda row: row["notebook"])
-        lines = []
-        for row in chosen:
-            anchor = f'<a id="{row["id"]}"></a>{link(row["id"], row["notebook"])}'
-            lines.append([anchor, *(escaped(row[column]) for column in ("paper", "claim", "verdict"))])
-        head = ["id", "in the paper", "claim", "verdict"]
-        pieces += [f"## {VERDICTS[kind]}: {totals[kind]} claims", table(head, lines, left=4)]
+    for kind, title in TITLES.items():
+        pieces.append(f"## {title}: {totals[kind]} claims")
+        for source, whose in SOURCES.items():
+            chosen = [row for row in rows if kind_of(row["verdict"]) == kind and row["source"] == source]
+            if chosen:
+                pieces += [f"### {title}: {whose}", ledger_table(sorted(chosen, key=lambda row: row["notebook"]))]
     return MADE.format(source="data/claims.csv") + "\n\n".join(pieces) + "\n"
+
+
+def ledger_table(rows: list[dict[str, str]]) -> str:
+    """Rows of the ledger as a table in Markdown."""
+    lines = []
+    for row in rows:
+        anchor = f'<a id="{row["id"]}"></a>{link(row["id"], row["notebook"])}'
+        lines.append([anchor, *(escaped(row[column]) for column in ("quote", "claim", "model", "verdict"))])
+    return table(["id", "in the paper", "claim", "tried on", "verdict"], lines, left=5)
 
 
 def speed_page() -> str:

@@ -157,8 +157,8 @@ def sum_up(runs: list[Run]) -> None:
     print()
     claims = 0
     for path, notebook, seconds in runs:
-        text = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "stream")
-        count = sum(line.startswith("✓ ") for line in text.splitlines())
+        outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+        count = sum('<div class="claim"' in output.get("data", {}).get("text/html", "") for output in outputs)
         claims += count
         print(f"{path.stem:32s} {seconds:6.1f} s   {count:3d} claims")
     seconds = sum(run.seconds for run in runs)

@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 import nibkit as nk
 from nibkit.course import claims
 from tools import pages
 
-LEDGER = """id,paper,claim,notebook,verdict,tolerance
-EQ,Eq. 1,"Two sides, equal",01_x,holds,1e-3
-EX,Eq. 2,Exactly equal,01_x,holds if nothing rounds,0
-NE,Eq. 3,They differ,01_x,fails,0.1
+LEDGER = """id,source,quote,claim,notebook,model,verdict,tolerance
+EQ,ours,Eq. 1,"Two sides, equal",01_x,none,holds,1e-3
+EX,reading,Eq. 2: as an equation,Exactly equal,01_x,none,holds if nothing rounds,0
+NE,paper,Eq. 3: “they are the same”,They are the same <everywhere>,01_x,none,fails: they differ,0.1
 """
+SIGNS = {"EQ": "✓", "EX": "◐", "NE": "✗"}
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +68,7 @@ FAILS = [
 def test_what_holds_prints_one_line(capsys, id, lhs, rhs, op):
     assert nk.claim(id, lhs, rhs, op) is None
     out = capsys.readouterr().out
-    assert out.startswith(f"✓ {id}: ") and out.count("\n") == 1 and out.endswith("\n")
+    assert out.startswith(f"{SIGNS[id]} {id}: ") and out.endswith("]\n") and out.count("✓") + out.count("◐") + out.count("✗") == 1
 
 
 @pytest.mark.parametrize("id, lhs, rhs, op", FAILS)
@@ -90,13 +93,35 @@ def test_the_line_is_the_same_for_other_digits(capsys):
     nk.claim("EQ", 0.1234567, 0.1234568)
     nk.claim("EQ", [0.1234, 9.0], [0.1235, 9.0])
     first, second = capsys.readouterr().out.splitlines()
-    assert first == second == "✓ EQ: Two sides, equal (= within 0.001) → holds"
+    assert first == second == "✓ EQ: Two sides, equal → holds [compared: equal within 0.001]"
 
 
-@pytest.mark.parametrize("op, sign", [("==", "="), ("<=", "≤"), (">=", "≥")])
-def test_the_line_says_what_was_compared(capsys, op, sign):
+@pytest.mark.parametrize("op, relation", [("==", "equal"), ("<=", "at most"), (">=", "at least")])
+def test_the_line_says_what_was_compared(capsys, op, relation):
     nk.claim("EX", 2, 2, op)
-    assert capsys.readouterr().out == f"✓ EX: Exactly equal ({sign}) → holds if nothing rounds\n"
+    assert capsys.readouterr().out == f"◐ EX: Exactly equal → holds if nothing rounds [compared: {relation}]\n"
+
+
+def test_a_long_line_wraps_between_words(capsys, tmp_path):
+    (tmp_path / "claims.csv").write_text(LEDGER.replace("Two sides", "Two very long sides, " * 9), encoding="utf-8")
+    claims.read_ledger.cache_clear()
+    nk.claim("EQ", 1, 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and max(map(len, lines)) <= 100 and [line[:2] for line in lines] == ["✓ ", "  ", "  "]
+
+
+def test_a_notebook_shows_a_badge_with_a_link_to_the_ledger(capsys):
+    shell = InteractiveShell.instance()
+    try:
+        with capture_output() as captured:
+            nk.claim("NE", 1, 2, "!=")
+    finally:
+        shell.clear_instance()
+    (badge,) = captured.outputs
+    assert captured.stdout == "" and badge.data["text/plain"].startswith(
+        "✗ NE: They are the same <everywhere> → fails: they differ (ass"
+    )
+    assert '<a href="../docs/claims.md#NE">NE</a> They are the same &lt;everywhere&gt; →' in badge.data["text/html"]
 
 
 def test_unknown_ids_are_refused():
@@ -132,7 +157,7 @@ def test_shapes_that_do_not_fit_are_refused():
 
 def test_the_ledger_keeps_its_order():
     assert list(claims.read_ledger()) == ["EQ", "EX", "NE"]
-    assert claims.read_ledger()["EQ"]["paper"] == "Eq. 1"
+    assert claims.read_ledger()["EQ"]["quote"] == "Eq. 1"
 
 
 def test_half_precision_tensors_are_numbers_too(capsys):
@@ -153,8 +178,11 @@ def test_the_page_counts_by_notebook_and_shows_every_claim_with_an_anchor():
     page = pages.claims_page()
     assert page.startswith("<!-- Made by `make pages` from data/claims.csv") and "\n\n# " in page
     assert "| [01 x](../notebooks/01_x.ipynb) | 1 | 1 | 1 |\n| **all 3** | **1** | **1** | **1** |" in page
-    section = page.split("## What holds under a condition: 1 claims")[1].split("## ")[0]
-    assert '| <a id="EX"></a>[EX](../notebooks/01_x.ipynb) | Eq. 2 | Exactly equal | holds if nothing rounds |' in section
+    section = page.split("## What holds under a condition: 1 claims")[1].split("\n## ")[0]
+    assert "### What holds under a condition: the paper as we read it" in section
+    assert (
+        '| <a id="EX"></a>[EX](../notebooks/01_x.ipynb) | Eq. 2: as an equation | Exactly equal | none | holds if no' in section
+    )
 
 
 def test_signs_of_markdown_are_shown_as_they_are(tmp_path):

@@ -6,7 +6,8 @@ import pytest
 from tools import run
 from tools.book import first_picture
 
-DRAW = "from matplotlib import pyplot as plt\nfig, ax = plt.subplots()\nprint('✓ S1: it holds')"
+CLAIM = "import nibkit as nk\nnk.claim('IB.6', 0, 0)\n"
+DRAW = "from matplotlib import pyplot as plt\nfig, ax = plt.subplots()\n" + CLAIM
 BUTTON = "import ipywidgets\nipywidgets.Button()"
 
 
@@ -21,7 +22,7 @@ def tools_run(tmp_path, monkeypatch):
     folder = tmp_path / "notebooks"
     folder.mkdir()
     store(folder / "00_first.ipynb", "%matplotlib inline\n" + DRAW, BUTTON)
-    store(folder / "01_second.ipynb", "print('✓ S2: holds')\nprint('✓ S3: holds')")
+    store(folder / "01_second.ipynb", CLAIM + CLAIM)
     store(folder / "02_third.ipynb", "print('well')", "# the second\n1 / 0")
     given = {}
     monkeypatch.setattr(run, "FOLDER", folder)
