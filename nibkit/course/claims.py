@@ -81,7 +81,8 @@ def _show(row: dict[str, str], relation: str) -> None:
     sign, colour = VERDICTS[kind_of(row["verdict"])]
     verdict = row["verdict"] if row["verdict"].startswith("holds") else f"{row['verdict']} (asserted as failing)"
     text = textwrap.fill(f"{sign} {row['id']}: {row['claim']} → {verdict} [compared: {relation}]", 100, subsequent_indent="  ")
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
     if shell is None:
         print(text)
         return
