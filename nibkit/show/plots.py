@@ -1,7 +1,7 @@
 """Figures: the signed map over its picture, the words in the colour of their importance, and both together.
 
-Signed values are shown on a diverging, colour-blind-safe scale centred on 0: red for what raises the similarity, blue for what
-lowers it. Colours of one figure share one scale unless said otherwise.
+Signed values are shown on a diverging, colour-blind-safe scale centred on 0: red above, blue below. (NIB's sign is that of a mean
+slope, not what happens if a patch or word is removed: notebook 06.) Colours of one figure share one scale unless said otherwise.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def blahut_arimoto(
 
     Each step raises the objective or leaves it. The end may be a local maximum, or a stationary point that is none: a letter
     that gives some x probability 0, and a y that x excludes, is never taken up, so for tables with zeros start from a positive
-    encoder. Letters that die out are removed, so Z may shrink. Right at a corner of the curve the end comes slowly (then the last
+    encoder. Letters that die out are removed, so Z may shrink. Right at a phase transition the end comes slowly (then the last
     of ``max_steps`` is returned). Fixed point: p(c|x) ∝ p(c) exp(−KL(p(y|x) ‖ p(y|c)) / β), c a letter (Tishby et al.
     2000; their β is 1/β).
 
