@@ -85,9 +85,19 @@ def our_tail(tower: Tower, z: torch.Tensor, layer: int, pooled: torch.Tensor, ma
 
 
 def captum(
-    clip: Clip, inputs: Inputs, target: torch.Tensor, layer: int, num_steps: int, side: str, tail: Callable = whole_tail
+    clip: Clip,
+    inputs: Inputs,
+    target: torch.Tensor,
+    layer: int,
+    num_steps: int,
+    side: str,
+    tail: Callable = whole_tail,
+    with_delta: bool = False,
 ) -> torch.Tensor:
-    """The same by Captum's ``IntegratedGradients`` at the cut, baseline 0, frozen weights, its batches as large as nibkit's."""
+    """The same by Captum's ``IntegratedGradients`` at the cut, baseline 0, frozen weights, its batches as large as nibkit's.
+
+    with_delta: ask for the gap of Eq. 11, too, as nibkit returns it: F(z) and F(0) are computed.
+    """
     from captum.attr import IntegratedGradients
 
     tower = clip.image if side == "image" else clip.text
@@ -101,14 +111,16 @@ def captum(
         def score(z: torch.Tensor, pooled: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             return nnf.cosine_similarity(tail(tower, z, layer, pooled, mask), target, dim=-1)
 
-        return IntegratedGradients(score, multiply_by_inputs=True).attribute(
+        found = IntegratedGradients(score, multiply_by_inputs=True).attribute(
             z,
             baselines=torch.zeros_like(z),
             n_steps=num_steps,
             method="riemann_right",
             internal_batch_size=size,
             additional_forward_args=(tower.pooled(inputs[rows]), target[rows]),
+            return_convergence_delta=with_delta,
         )
+        return found[0] if with_delta else found
 
     return torch.cat([explain(slice(i, i + size)).sum(-1) for i in range(0, len(inputs), size)])
 

@@ -1,10 +1,11 @@
 """Speed, as ratios measured in one run: ``make bench``, or ``python -m benchmarks.speed``.
 
-Five ways to the same numbers (Eq. 10, the paper's rule, the same cut), on random weights in CLIP's geometries:
+Six ways to the same numbers (Eq. 10, the paper's rule, the same cut), on random weights in CLIP's geometries:
 
 * *plain loop*: as the published code works. One step after the other, captions one by one, every block computed for every token,
   and weights that require gradients, so that each backward pass also computes weight gradients that nobody uses;
 * *captum*: its ``IntegratedGradients`` on the blocks behind the cut, right Riemann sum, the batch padded to its longest caption;
+* *captum, with gap*: the same, asked for the convergence delta, too: F(z) and F(0), which nibkit always returns;
 * *captum, our tail*: the same through nibkit's tail: what the rest brings is batching, and products made once a pair;
 * *nibkit*;
 * *floor*: the floating-point operations that nibkit's way counts, at the rate of this machine's largest matrix products.
@@ -29,6 +30,7 @@ from tqdm import tqdm
 
 from benchmarks.accuracy import fewer_bits, gaps
 from benchmarks.implementations import GEOMETRIES, Way, build, captum, nibkit, our_tail, plain_loop, random_pairs
+from benchmarks.stages import peak_memory, time_stages
 from benchmarks.tables import figure
 from nibkit.methods.batches import default_batch_size
 from nibkit.methods.nib import nib
@@ -39,7 +41,14 @@ from nibkit.model.inputs import Inputs
 from nibkit.model.loading import choose_device
 
 OUR_TAIL = functools.partial(captum, tail=our_tail)
-WAYS: dict[str, Way] = {"plain loop": plain_loop, "captum": captum, "captum, our tail": OUR_TAIL, "nibkit": nibkit}
+WITH_GAP = functools.partial(captum, with_delta=True)
+WAYS: dict[str, Way] = {
+    "plain loop": plain_loop,
+    "captum": captum,
+    "captum, with gap": WITH_GAP,
+    "captum, our tail": OUR_TAIL,
+    "nibkit": nibkit,
+}
 ROUNDS = 3  # of all ways in turn, if the budget allows
 MASKS = 6000, 200  # RISE's in the published code, for a picture and for a caption
 
@@ -89,7 +98,7 @@ def compare(clip: Clip, inputs: Inputs, num_steps: int, rounds: int, rate: float
         target = clip.encode_text(inputs) if side == "image" else clip.encode_image(inputs)
         setting = (clip, inputs, target, tower.check_layer(None), num_steps, side)
         found = {name: way(*setting) for name, way in WAYS.items()}  # the warm-up
-        for name in ("captum", "captum, our tail", "nibkit"):
+        for name in [name for name in WAYS if name != "plain loop"]:
             worst = max(float((a - b[: len(a)]).abs().max()) for a, b in zip(found["plain loop"], found[name]))
             assert worst < 1e-4, f"plain loop and {name} differ by {worst}"
         with CountFlops() as counter:
@@ -174,19 +183,6 @@ def time_slopes(device: torch.device, num_steps: int = 10, repeats: int = 3, geo
     return rows
 
 
-def peak_memory(device: torch.device) -> list[dict]:
-    """Peak memory of 10 and of 40 steps with one batch_size: it should not grow."""
-    clip, inputs = build(4, "ViT-B/32", device)
-    nib(clip, inputs, batch_size=8)  # the warm-up
-    rows = []
-    for n in (10, 40):
-        _, peak = with_peak_memory(lambda n=n: nib(clip, inputs, num_steps=n, batch_size=8), device)
-        rows.append({"part": "memory", "way": "nibkit", "x": n, "megabytes": peak})
-    said = ", ".join(f"{row['megabytes']:.0f} MB at {row['x']} steps" for row in rows)
-    print(f"\npeak memory above the model's, batch_size 8: {said}")
-    return rows
-
-
 def machine(device: torch.device) -> str:
     """What was measured on, in words."""
     if device.type == "cuda":
@@ -199,7 +195,7 @@ def machine(device: torch.device) -> str:
     return f"{names[0] if names else platform.machine()}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
 
 
-PARTS = ("ways", "methods", "slopes", "gap", "precision", "memory")
+PARTS = ("ways", "stages", "methods", "slopes", "gap", "precision", "memory")
 
 
 def main(arguments: list[str] | None = None) -> pd.DataFrame:
@@ -219,6 +215,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     print(f"{machine(device)}: {matrix_rate(device) / 1e9:.0f} GFLOP/s in float32 matrix products; n = {args.num_steps}")
     jobs = {
         "ways": lambda: time_ways(device, args.geometry, args.pairs, args.num_steps, args.budget),
+        "stages": lambda: time_stages(device, matrix_rate(device)),
         "methods": lambda: time_methods(device),
         "slopes": lambda: time_slopes(device, args.num_steps),
         "gap": lambda: gaps(device),

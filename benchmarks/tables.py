@@ -27,7 +27,14 @@ def by_way(rows: pd.DataFrame) -> pd.DataFrame:
 def markdown(rows: pd.DataFrame) -> str:
     """What was measured, part by part; a part that was not is left out."""
     pieces = [f"Measured on {rows['machine'].iloc[0]}."]
-    for name, write in (("ways", ways_table), ("methods", methods_table), ("gap", gap_table), ("precision", precision_table)):
+    writers = {
+        "ways": ways_table,
+        "stages": stages_table,
+        "methods": methods_table,
+        "gap": gap_table,
+        "precision": precision_table,
+    }
+    for name, write in writers.items():
         if len(part := rows[rows["part"] == name]):
             pieces += write(part)
     slopes = rows[rows["part"].str.startswith("slope ")].drop_duplicates("part")
@@ -56,6 +63,20 @@ def ways_table(part: pd.DataFrame) -> list[str]:
 def others_of(part: pd.DataFrame) -> list[str]:
     """The ways that nibkit's is compared with."""
     return [way for way in part["way"].unique() if way not in ("nibkit", "floor")]
+
+
+def stages_table(part: pd.DataFrame) -> list[str]:
+    """Where NIB's time goes, against what the operations and the reading of the weights would take."""
+    caption = (
+        "Where the time goes (ViT-B/32, milliseconds a call), against two floors: the operations at the rate of large matrix "
+        "products, and reading the stage's weights from memory once (the gradients: forward and backward)."
+    )
+    columns = ["seconds", "flops", "reading"]
+    lines = [
+        [row["side"], f"{row['pairs']:.0f}", row["way"], *(f"{1e3 * row[column]:.3g}" for column in columns)]
+        for _, row in part.iterrows()
+    ]
+    return [caption, table(["side", "pairs", "stage", "takes", "operations", "reading"], lines, left=3)]
 
 
 def methods_table(part: pd.DataFrame) -> list[str]:

@@ -91,13 +91,16 @@ def small(monkeypatch):
 
 def test_every_part_is_stored_and_shown(small, tmp_path, capsys):
     path = tmp_path / "bench.csv"
-    parts = ["ways", "methods", "slopes", "memory"]
+    parts = ["ways", "stages", "methods", "slopes", "memory"]
     table = bench.main(["--geometry", "ViT-B/32", "--pairs", "1", "3", "--parts", *parts, "--out", str(path)])
     said, stored = capsys.readouterr().out, pd.read_csv(path)
     assert len(stored) == len(table) and path.with_suffix(".png").stat().st_size > 10_000
     found = stored[stored["part"] == "ways"]
-    assert len(found) == 2 * 2 * 5 and set(found["way"]) == {*bench.WAYS, "floor"}
+    assert len(found) == 2 * 2 * 6 and set(found["way"]) == {*bench.WAYS, "floor"}
     assert (found["seconds"] > 0).all() and (found.loc[found["way"] == "nibkit", "ratio"] == 1).all()
+    stages = stored[stored["part"] == "stages"]
+    assert list(stages["way"]) == ["head", "F(z)", "F(0)", "gradients"] * 4
+    assert (stages[["seconds", "flops", "reading"]] > 0).all(axis=None)
     methods = stored[stored["part"] == "methods"].set_index("way")
     assert list(methods.index) == list(nk.METHODS)
     assert methods.loc["nib", ["forward", "backward"]].tolist() == [24, 20] and methods.loc["m2ib", "backward"] == 200
