@@ -7,6 +7,7 @@ import ast
 import functools
 import importlib.util
 import re
+import symtable
 import textwrap
 from pathlib import Path
 
@@ -39,24 +40,43 @@ CASES = [
 
 
 class Names:
-    """The names that statements bind outside of functions, and all that they use."""
+    """The names that statements bind outside of functions, and those that they take from what stands in front of them."""
 
     def __init__(self, *statements: ast.stmt):
         self.bound, self.used = set(), set()
         for statement in statements:
-            inside = isinstance(statement, (ast.FunctionDef, ast.ClassDef))  # what is bound in there is bound nowhere else
-            self.bound |= {statement.name} if inside else set()
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                    self.used.add(node.id)
-                elif isinstance(node, ast.Name) and not inside:
-                    self.bound.add(node.id)
-                elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-                    self.used.add(node.target.id)
-                elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                    self.bound |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
-                elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):  # x[0] = 1 changes x
-                    self.bound |= {inner.id for inner in ast.walk(node.value) if isinstance(inner, ast.Name)}
+            block = isinstance(statement, (ast.For, ast.With))
+            bound, used = self.of_block(statement) if block else self.of_line(statement)
+            self.used |= used - self.bound
+            self.bound |= bound
+
+    @staticmethod
+    def of_block(block: ast.For | ast.With) -> tuple[set, set]:
+        """A loop's own variables are nobody else's."""
+        heads = [block] if isinstance(block, ast.For) else block.items
+        given = [head.iter if isinstance(head, ast.For) else head.context_expr for head in heads]
+        own = {
+            node.id
+            for head in heads
+            for node in ast.walk(getattr(head, "target", None) or head.optional_vars or ast.Pass())
+            if isinstance(node, ast.Name)
+        }
+        before, inside = Names(*(ast.Expr(value) for value in given)), Names(*block.body)
+        return inside.bound - own, before.used | (inside.used - own)
+
+    @staticmethod
+    def of_line(statement: ast.stmt) -> tuple[set, set]:
+        scopes = [symtable.symtable(ast.unparse(statement), "a statement", "exec")]
+        top = scopes[0].get_symbols()
+        bound = {symbol.get_name() for symbol in top if symbol.is_assigned() or symbol.is_imported()}
+        used = {symbol.get_name() for symbol in top if symbol.is_referenced()}
+        for scope in scopes:  # functions and comprehensions, and those within them
+            scopes += scope.get_children()
+            used |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+        for node in ast.walk(statement):  # x[0] = 1 and x.y = 1 change x
+            if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+                bound |= {inner.id for inner in ast.walk(node.value) if isinstance(inner, ast.Name)}
+        return bound, used
 
 
 @functools.cache
@@ -75,8 +95,7 @@ def before(number: str, exercise: int) -> dict:
     place = solved[exercise - 1]
     first, *others = (ast.parse(cell).body for cell in cells[:place])
     statements = [statement for cell in others for statement in cell]
-    wanted = Names(*ast.parse(cells[place] + "\n" + cells[place + 1]).body).used
-    chosen = []
+    wanted, chosen = Names(*ast.parse(cells[place] + "\n" + cells[place + 1]).body).used, []
     for statement in reversed(statements):
         names = Names(statement)
         if names.bound & wanted:
