@@ -66,6 +66,13 @@ MUTATIONS = [  # (notebooks, what is wrong, source, its replacement)
     ((AXIOMS,), "a shared width without its derivative", "lambda l: vector(2 * l, 2 * l)", "lambda l: vector(1.0, 1.0)"),
     ((AXIOMS,), "a ramp that does not saturate", "(50 * z).clamp(max=1)", "50 * z"),
     ((AXIOMS,), "a head that doesn't mix", "swap_head = lambda x: x.flip(-1)", "swap_head = lambda x: x"),
+    ((AXIOMS,), "the same width for all values", "e = 1 + z**2", "e = 2 + 0 * z"),
+    ((AXIOMS,), "change of unit forgotten", "product(u * vector(1.0, 2.0))", "product(u)"),
+    ((AXIOMS,), "legs that start at 0", "lambda u: F(p + u), q - p", "F, q - p"),
+    ((AXIOMS,), "loop without its mirror image", "*(c.flip(0) for c in corner)", "*corner"),
+    ((AXIOMS,), "one order alone", "walk(F, [origin, two, z])) / 2", "walk(F, [origin, one, z])) / 2"),
+    ((AXIOMS,), "a step that neither path feels", "a=0.3, b=0.45", "a=0.0, b=1.0"),
+    ((AXIOMS,), "kept and removed mixed up", "torch.eye(2).flip(0)", "torch.eye(2)"),
     ((AXIOMS,), "removal with the wrong sign", "[A[1], F(z) - F(without)]", "[A[1], F(without) - F(z)]"),
     ((AXIOMS,), "interaction in the additive toy", "- z[..., 1] ** 2 + 1", "- z[..., 0] * z[..., 1] ** 2 + 1"),
 ]
@@ -120,7 +127,8 @@ def test_mistake_is_caught(name, old, new):
 # Only the cells named by a piece of their source are run, with fewer pairs where that does.
 
 IMPORTANCE, LEDGER_05 = "def importance(", ("clip = nk.load_clip", "sides = {", 'nk.claim("T3.18"', 'nk.claim("T3.31"')
-REMOVAL = ("clip = nk.load_clip", "toys = {", "A_by = {", "def removal_effects(", "def rates(", 'nk.claim("AX.26"')
+EFFECTS = ("clip = nk.load_clip", "A_by = {", "def removal_effects(")
+REMOVAL = (*EFFECTS, "def counts(", "def interval(", "all patches in one pot", 'nk.claim("AX.26"')
 TOKEN = ("clip = nk.load_clip", "toys = {", "A_ray, A_ten =", "def minmax(", "A_by = {", 'nk.claim("AX.21"')
 SQUEEZE = ("import nibkit as nk", 'nk.claim("BA1"', "def squeeze(", 'nk.claim("BA3"', 'nk.claim("BA4"')
 NIB_RULE = ', rule="log-gauss")'
@@ -153,20 +161,20 @@ IN_THE_MODEL = [  # (notebook, cells, pairs, what is wrong, source, its replacem
     ),
     (THEOREM_3, LEDGER_05, 2, "dropped factor z", "return z * sum(float(w) * gradient", "return sum(float(w) * gradient"),
     (THEOREM_3, LEDGER_05, 2, "nk.nib with another rule", NIB_RULE, ', rule="gauss", start=0.05)'),
-    (AXIOMS, TOKEN, 6, "a patch for the class token", "token, patches = A_by[9][:, 0]", "token, patches = A_by[9][:, 1]"),
+    (AXIOMS, TOKEN, 48, "a patch for the class token", "token, patches = A_by[9][:, 0]", "token, patches = A_by[9][:, 1]"),
     (
         AXIOMS,
         TOKEN,
-        6,
+        48,
         "class token counted twice",
         "patches = A_by[9][:, 0], A_by[9][:, 1:]",
         "patches = A_by[9][:, 0], A_by[9][:, 0:]",
     ),
-    (AXIOMS, REMOVAL, 24, "removal with the wrong sign", "(F(z) - torch.stack(scores))", "(torch.stack(scores) - F(z))"),
+    (AXIOMS, REMOVAL, 48, "removal with the wrong sign", "(F(z) - torch.stack(scores))", "(torch.stack(scores) - F(z))"),
     (
         AXIOMS,
         REMOVAL,
-        24,
+        48,
         "patches shifted by the class token",
         "for i in range(1, z.shape[1]):",
         "for i in range(z.shape[1] - 1):",
@@ -185,7 +193,7 @@ def model_cells(name: str, wanted: tuple, pairs: int) -> list[str]:
     assert all(any(mark in c for c in chosen) for mark in wanted), (
         "the notebook lacks one of these cells: bring this test up to date"
     )
-    return [c.replace("sample(6,", f"sample({pairs},").replace("sample(24,", f"sample({pairs},") for c in chosen]
+    return [c.replace("sample(6,", f"sample({pairs},").replace("sample(48,", f"sample({pairs},") for c in chosen]
 
 
 @pytest.mark.parametrize("name, wanted, pairs", list(dict.fromkeys(case[:3] for case in IN_THE_MODEL)), ids=lambda x: str(x)[:20])
