@@ -16,11 +16,12 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from ..checks import outside
+from ..checks import escaped, outside
 from ..model.pictures import to_rgb
 from .shapes import Scene
 
 Row = TypeVar("Row")
+Refuse = Callable[[str | os.PathLike], str | None]  # why a file must not be opened; None: it may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +80,12 @@ def fault(source: Any) -> str | None:
 
 
 def pair_of(id: str, source: object, caption: object, info: Mapping | None = None) -> Pair | Skipped:
-    """The pair, or why there is none: no picture, no caption."""
-    text = cell_text(caption)
+    """The pair, or why there is none: no picture, no caption. The id of a file whose name is not UTF-8 is spelt out."""
+    text, id = cell_text(caption), escaped(id)
     if text and not isinstance(caption, str):
         return Skipped(id, f"caption is no text: {caption!r:.60}")
+    if escaped(text) != text:
+        return Skipped(id, f"damaged caption: half a character in {text!r:.60}")
     if not text:
         return Skipped(id, "empty caption: there is none")
     if source is None:
@@ -118,11 +121,16 @@ class _DataSet:
         self.skipped: list[Skipped] = []
 
     def _choose(
-        self, rows: Iterable[Pair | Skipped], limit: int | None, check: bool, per_class: int | None = None
+        self,
+        rows: Iterable[Pair | Skipped],
+        limit: int | None,
+        check: bool,
+        per_class: int | None = None,
+        refuse: Refuse | None = None,
     ) -> Iterator[Pair]:
         """The first ``limit`` rows that can be used, of each ``info["class"]`` at most ``per_class``; the others met are listed.
 
-        check: open each picture, once where several captions share it.
+        check: open each picture, once where several captions share it. refuse: of the files that must not be opened, says why.
         """
         self.skipped, self.yielded = skipped, _ = [], 0
         ids: set[str] = set()
@@ -133,8 +141,10 @@ class _DataSet:
                 kind = row.info.get("class")
                 if per_class is not None and classes[kind] >= per_class:
                     continue
-                look = fault_once if isinstance(row.source, (str, os.PathLike)) else fault
-                reason = "duplicate id: an earlier row has it" if row.id in ids else look(row.source) if check else None
+                is_file = isinstance(row.source, (str, os.PathLike))
+                reason = "duplicate id: an earlier row has it" if row.id in ids else None
+                reason = reason or (refuse(row.source) if refuse and is_file else None)
+                reason = reason or ((fault_once if is_file else fault)(row.source) if check else None)
                 if reason is None:
                     ids.add(row.id)
                     classes[kind] += 1
@@ -179,13 +189,13 @@ class Pairs(_DataSet, Sequence[Pair]):
         limit: int | None = None,
         check: bool = True,
         per_class: int | None = None,
+        refuse: Refuse | None = None,
         hint: str = "",
-        empty: bool = False,
     ):
         super().__init__(name)
         with tqdm(rows, desc=name, unit="row", delay=5, leave=False) as bar:  # a bar only where it takes long
-            self._pairs = list(self._choose(bar, limit, check, per_class))
-        if not self._pairs and not empty:
+            self._pairs = list(self._choose(bar, limit, check, per_class, refuse))
+        if not self._pairs:
             missing = self.skipped and all(reason.startswith("missing") for _, reason in self.skipped)
             message = self._report() if self.skipped else f"{name}: there are no rows"
             raise (FileNotFoundError if missing else ValueError)("\n".join(filter(None, [message, hint])))
@@ -201,6 +211,28 @@ class Pairs(_DataSet, Sequence[Pair]):
     def __getitem__(self, index: slice) -> list[Pair]: ...
     def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
         return self._pairs[index]
+
+
+class Drawn(Pairs):
+    """A data set of ``count`` pairs, each of which ``draw(i)`` makes when it is asked for, and again when it is asked for again.
+
+    So thousands of pictures take no time before the first is looked at, and no memory behind the last.
+    """
+
+    def __init__(self, name: str, count: int, draw: Callable[[int], Pair]):
+        _DataSet.__init__(self, name)
+        self.yielded, self._draw = count, draw
+
+    def __len__(self) -> int:
+        return self.yielded
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+        chosen = range(len(self))[index]
+        return self._draw(chosen) if isinstance(chosen, int) else [self._draw(i) for i in chosen]
 
 
 class Stream(_DataSet):
