@@ -65,8 +65,8 @@ def flickr8k(
         names = f"Flickr_8k.{split}Images.txt", f"Flickr8k_text/Flickr_8k.{split}Images.txt"
         listed = (line.strip() for _, line in read_lines(first_there(root, __doc__, *names)))
         captions = {name: captions.get(name, {}) for name in listed}
-    refuse, chosen = refuser(outside, images), ((name, texts, {}) for name, texts in shuffled(captions.items(), seed))
-    rows = choose_captions(chosen, images, caption, clip, refuse)
+    refuse, chosen = refuser(outside, images), shuffled(captions.items(), seed)
+    rows = choose_captions(((name, texts, {}) for name, texts in chosen), images, caption, clip, refuse)
     return Pairs("Flickr8k", itertools.chain(damaged, rows), limit=limit, check=check, hint=__doc__)
 
 

@@ -1,6 +1,6 @@
 """The benchmark on many machines: batches of pairs go to the workers of a Dask cluster, rows come back.
 
-A worker loads the model once, by its name, and checks that it has the same weights. A batch whose worker dies is given to
+A worker loads the model once, by its name, and checks that it is the same. A batch whose worker dies is given to
 another. Speed is the workers': where several share a machine, seconds and fps say how fast they were *together*.
 """
 
@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ import torch
 
 from ..methods.registry import Method
 from ..model.clip import Clip
-from .runner import Job, Measures, Outcome, Runner, Work, fingerprint
+from .digests import describe_model
+from .runner import Job, Measures, Outcome, Runner, Work
 
 if TYPE_CHECKING:
     import distributed
@@ -39,7 +40,7 @@ class Recipe:
     device: str
     dtype: torch.dtype
     attention: str
-    weights: str
+    model: tuple[tuple[str, str], ...]
     methods: tuple[Method, ...]
     measures: Measures
 
@@ -47,12 +48,12 @@ class Recipe:
     def key(self) -> tuple:
         """What two recipes for the same runner have in common; functions need not be hashable."""
         methods = tuple((method.label, method.written) for method in self.methods)
-        return self.name, self.device, str(self.dtype), self.attention, self.weights, methods, self.measures
+        return self.name, self.device, str(self.dtype), self.attention, self.model, methods, self.measures
 
 
 @contextlib.contextmanager
 def on_dask(
-    client: distributed.Client | None, clip: Clip, weights: str, methods: list[Method], measures: Measures
+    client: distributed.Client | None, clip: Clip, model: Mapping[str, str], methods: list[Method], measures: Measures
 ) -> Iterator[Work]:
     """A function that has jobs done on the client's cluster, their outcomes in the order in which they are ready.
 
@@ -70,7 +71,7 @@ def on_dask(
     if name != "shapes" and not os.path.isdir(name) and "/" not in name:  # no hub name either
         raise ValueError(ELSEWHERE.format(name=name))
     attention = clip.model.config._attn_implementation or "sdpa"
-    recipe = Recipe(name, clip.device.type, clip.dtype, attention, weights, tuple(methods), measures)
+    recipe = Recipe(name, clip.device.type, clip.dtype, attention, tuple(model.items()), tuple(methods), measures)
 
     with contextlib.ExitStack() as stack:
 
@@ -110,6 +111,8 @@ def make_runner(recipe: Recipe) -> Runner:
         clip = load_clip(recipe.name, device=recipe.device, dtype=recipe.dtype, attention=recipe.attention)
     except FileNotFoundError as error:
         raise ValueError(f"{ELSEWHERE.format(name=recipe.name)} ({error})") from error
-    if fingerprint(clip) != recipe.weights:
-        raise ValueError(f"the model {recipe.name!r} has other weights on a worker than here: save it under a name of its own")
+    there = describe_model(clip)
+    for name, value in recipe.model:
+        if there.get(name) != value:
+            raise ValueError(f"the model {recipe.name!r} has other {name} on a worker than here: save it under a name of its own")
     return Runner(clip, recipe.methods, recipe.measures)

@@ -14,8 +14,9 @@ from evaluations import close_rows, prepare_forks
 
 import nibkit as nk
 from nibkit.evaluation import dask as cluster
+from nibkit.evaluation.digests import describe_model
 from nibkit.evaluation.evaluate import evaluate
-from nibkit.evaluation.runner import Job, Measures, fingerprint
+from nibkit.evaluation.runner import Job, Measures
 from nibkit.evaluation.store import read_results
 from nibkit.methods.registry import read_methods
 
@@ -119,7 +120,7 @@ def test_where_dask_is_missing_it_says_what_to_install(clip, pairs, monkeypatch)
 
 def recipe(clip, label: str) -> cluster.Recipe:
     methods = tuple(read_methods({label: waiting}, None, 0))
-    return cluster.Recipe("shapes", "cpu", torch.float32, "sdpa", fingerprint(clip), methods, Measures())
+    return cluster.Recipe("shapes", "cpu", torch.float32, "sdpa", tuple(describe_model(clip).items()), methods, Measures())
 
 
 def test_a_worker_loads_the_model_once_and_one_at_a_time(clip, pairs, monkeypatch):

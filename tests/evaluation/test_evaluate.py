@@ -18,7 +18,7 @@ from evaluations import FAST, MEASURED, call, close_rows, same_rows, some_pairs,
 import nibkit as nk
 from nibkit.evaluation import runner
 from nibkit.evaluation import store as storage
-from nibkit.evaluation.runner import fingerprint
+from nibkit.evaluation.digests import fingerprint
 from nibkit.evaluation.store import read_results
 from nibkit.methods import controls
 from nibkit.metrics.confidence import confidence
