@@ -29,12 +29,13 @@ import operator
 from typing import Any
 
 from .conceptual_captions import conceptual_captions
+from .drawn import Drawn
 from .files import CAPTION_COLUMNS, IMAGE_COLUMNS
 from .flickr8k import flickr8k
 from .folder import folder
 from .huggingface import huggingface
 from .imagenet import imagenet
-from .pairs import Drawn, Pair, Pairs, Skipped, Stream
+from .pairs import Pair, Pairs, Skipped, Stream
 from .rsicd import rsicd
 from .shapes import world
 

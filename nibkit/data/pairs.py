@@ -113,7 +113,7 @@ def shuffled(rows: Iterable[Row], seed: int | None) -> Iterable[Row]:
     return (listed[i] for i in np.random.default_rng(seed).permutation(len(listed)))
 
 
-class _DataSet:
+class DataSet:
     """What Pairs and Stream share: choosing the rows that can be used, listing and counting the others."""
 
     def __init__(self, name: str):
@@ -172,7 +172,7 @@ class _DataSet:
         return "{}; the first is {!r}, {}".format(self.summary(), *self.skipped[0])
 
 
-class Pairs(_DataSet, Sequence[Pair]):
+class Pairs(DataSet, Sequence[Pair]):
     """A data set that is known as a whole: ``len``, ``pairs[3]``, ``pairs[:9]`` (a list), and any number of passes, all alike.
 
     name: the data set's. skipped: (id, reason) of each row that was met and can't be used; a warning sums them up, ``summary()``
@@ -213,29 +213,7 @@ class Pairs(_DataSet, Sequence[Pair]):
         return self._pairs[index]
 
 
-class Drawn(Pairs):
-    """A data set of ``count`` pairs, each of which ``draw(i)`` makes when it is asked for, and again when it is asked for again.
-
-    So thousands of pictures take no time before the first is looked at, and no memory behind the last.
-    """
-
-    def __init__(self, name: str, count: int, draw: Callable[[int], Pair]):
-        _DataSet.__init__(self, name)
-        self.yielded, self._draw = count, draw
-
-    def __len__(self) -> int:
-        return self.yielded
-
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
-        chosen = range(len(self))[index]
-        return self._draw(chosen) if isinstance(chosen, int) else [self._draw(i) for i in chosen]
-
-
-class Stream(_DataSet):
+class Stream(DataSet):
     """A data set that is met pair by pair, of unknown length. ``skipped`` and ``summary()`` are of the latest pass so far."""
 
     def __init__(self, name: str, rows: Callable[[], Iterable[Pair | Skipped]], *, limit: int | None = None, check: bool = True):

@@ -123,10 +123,8 @@ def list_skipped(rows: Sequence[tuple[str, str]]) -> None:
     """Name the rows that can't be used, a line each: a warning counts them, and there may be millions."""
     for number, (id, reason) in enumerate(rows):
         if number == LISTED:
-            print(
-                f"skipped: and {len(rows) - LISTED} more, in .skipped of the data set or .attrs['skipped'] of the table in Python",
-                file=sys.stderr,
-            )
+            where = ".skipped of the data set, or .attrs['skipped'] of the table, in Python"
+            print(f"skipped: and {len(rows) - LISTED} more: see {where}", file=sys.stderr)
             break
         print(escaped(f"skipped: {id}: {reason}"), file=sys.stderr)
 

@@ -84,6 +84,7 @@ class Runner:
 
         parts, failed = attempt(prepare, list(pictures))
         bad |= failed
+        pictures.clear()  # full size, while the methods need room
         if bad:
             yield Outcome([seen[i] for i in bad], skipped=[(seen[i].id, ALL, reason_of(bad[i])) for i in sorted(bad)])
         for good, inputs in parts:

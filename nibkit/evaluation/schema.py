@@ -88,9 +88,7 @@ def in_one_line(path: Path) -> Iterator[None]:
 
 def read_only(path: Path, error: Exception) -> PermissionError:
     """What is told where a file can't be written."""
-    return PermissionError(
-        f"{os.fspath(path)!r} can't be written ({error}): nk.read_results reads it, new rows need another file"
-    )
+    return PermissionError(f"{os.fspath(path)!r} can't be written ({error}): nk.read_results reads it, give another file")
 
 
 def busy(path: Path) -> BlockingIOError:

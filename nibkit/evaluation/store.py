@@ -141,7 +141,7 @@ class Store:
         return iter(self._connection.execute(query).fetchall())
 
     def check_pair(self, pair: Seen) -> None:
-        """ValueError if there are rows of another pair under its id; what was only skipped counts as not done if it has changed."""
+        """ValueError if there are rows of another pair under its id; what was skipped and has changed is to be done anew."""
         stored = self.pairs.get(pair.id)
         if stored is None or not (what := stored.differs(pair)):
             return

@@ -71,9 +71,7 @@ def written_name(function: Callable) -> str:
     if isinstance(function, functools.partial):
         return f"{written_name(function.func)} {json.dumps([function.args, function.keywords], default=_plain)}"
     name = f"{public_module(function)}.{qualified_name(function)}"
-    if name.startswith("nibkit.") or not hasattr(
-        function, "__code__"
-    ):  # nibkit's own have a version, objects a state of their own
+    if name.startswith("nibkit.") or not hasattr(function, "__code__"):  # of nibkit, which has a version; an object
         return name
     try:
         return f"{name} {hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]}"
