@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -36,9 +37,13 @@ def picture_digest(image: Image.Image) -> str:
 
 def masks_digest(pair: Any) -> str:
     """Of the truth that scores are computed from: the scene where there is one, else the masks; "" where there is none."""
-    if (scene := getattr(pair, "scene", None)) is not None:
+
+    def given(name: str) -> Any:  # what a property raises, be it an AttributeError, is not taken for "there are no masks"
+        return getattr(pair, name) if inspect.getattr_static(pair, name, None) is not None else getattr(pair, name, None)
+
+    if (scene := given("scene")) is not None:
         return digest(np.asarray(scene.masks), f"{scene.named} {scene.phrases}")
-    masks = getattr(pair, "masks", None)
+    masks = given("masks")
     if masks is None:
         return ""
     return digest(masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks))

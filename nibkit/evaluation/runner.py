@@ -177,7 +177,7 @@ def true_masks(pair: Pair) -> tuple[np.ndarray | None, np.ndarray | None]:
         named, distractors = named_masks([scene])
         return named[0], distractors[0]
     masks = getattr(pair, "masks", None)
-    return (None if masks is None else np.logical_or.reduce(masks)), None
+    return (None if masks is None else np.logical_or.reduce(np.asarray(masks))), None
 
 
 def truth(method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:

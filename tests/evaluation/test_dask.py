@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -97,6 +98,37 @@ def test_another_model_of_that_name_is_refused(client, pairs):
     changed.model.visual_projection.weight[0, 0] += 1
     with pytest.raises(ValueError, match="the model 'shapes' has other weights on a worker than here"):
         evaluate(changed, pairs[:2], ["nib"], progress=False, client=client)
+
+
+def test_another_processor_than_the_workers_is_refused(client, pairs):
+    """Workers load their own: what was changed here would be done there by nobody."""
+    changed = nk.load_clip("shapes", device="cpu")
+    changed.image_processor.image_mean = [0, 0, 0]
+    with pytest.raises(ValueError, match="the model 'shapes' has other image_processor.image_mean on a worker than here"):
+        evaluate(changed, pairs[:2], ["nib"], progress=False, client=client)
+
+
+def test_another_picture_of_the_same_id_is_refused(client, clip, pairs, tmp_path):
+    out, methods = tmp_path / "r.sqlite", {"nib": METHODS["nib"]}
+    evaluate(clip, pairs[:4], methods, out, batch_size=2, progress=False, client=client)
+    swapped = [SimpleNamespace(**vars(pairs[0]) | {"image": pairs[1].image}), *pairs[1:4]]
+    for more in (methods, METHODS):  # all is done; a method is to come
+        with pytest.raises(ValueError, match="holds another pair of id 0 .another picture"):
+            evaluate(clip, swapped, more, out, batch_size=2, progress=False, client=client)
+    assert set(read_results(out)["method"]) == {"nib"}
+
+
+def test_bad_pairs_cost_their_own_rows(client, clip, pairs):
+    bad = [SimpleNamespace(**vars(pairs[0]) | change) for change in ({"id": 2**70}, {"id": "b", "image": 3.5}, {"id": "c\udce9"})]
+    locked = SimpleNamespace(id="d", image=threading.Lock(), caption="a ring", masks=None)  # can't be sent to a worker
+    with pytest.warns(UserWarning, match="4 of 7 pairs"):
+        table = evaluate(clip, [*bad, locked, *pairs[:3]], {"nib": METHODS["nib"]}, batch_size=2, progress=False, client=client)
+    assert list(table["pair"]) == [0, 1, 2] and [row["pair"] for row in table.attrs["skipped"]] == [
+        str(2**70),
+        "b",
+        "c\\udce9",
+        "d",
+    ]
 
 
 def test_a_model_without_a_place_is_refused_at_once(client, pairs):

@@ -1,7 +1,6 @@
 """``nk.evaluate``: right rows, none lost, none done twice, whatever happens on the way."""
 
 import contextlib
-import gc
 import itertools
 import re
 import sqlite3
@@ -42,14 +41,6 @@ class Counted:
 
 def raising(clip, inputs):
     raise KeyError("stop")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def frozen():
-    """Every method's memory is measured after a garbage collection, which all that was imported would make slow."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
