@@ -11,14 +11,16 @@ import itertools
 import os
 import threading
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..methods.registry import Method
 from ..model.clip import Clip
+from .attempts import reason_of
 from .digests import describe_model
+from .reading import Pair, id_of
 from .runner import Job, Measures, Outcome, Runner, Work
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def on_dask(
             if user is None:
                 local = stack.enter_context(distributed.LocalCluster(threads_per_worker=1, dashboard_address=":0"))
                 user = stack.enter_context(distributed.Client(local))
-            futures = (user.submit(work, recipe, job, pure=False) for job in jobs)
+            futures = (user.submit(work, recipe, sendable(job), pure=False) for job in jobs)
             ahead = 2 * max(1, sum(user.nthreads().values()))  # enough that none waits, few enough that pictures don't pile up
             running = distributed.as_completed(itertools.islice(futures, ahead))
             try:
@@ -92,6 +94,31 @@ def on_dask(
                 user.cancel([*running.futures])
 
         yield run
+
+
+class Unsent:
+    """Stands for a pair that can't be sent to a worker; whoever looks at its picture is told why."""
+
+    def __init__(self, pair: Pair, reason: str):
+        self.id, self.caption, self.reason = id_of(pair), str(pair.caption), reason
+
+    @property
+    def image(self) -> None:
+        raise TypeError(self.reason)
+
+
+def sendable(job: Job) -> Job:
+    """The job, each pair that holds what no other process can have (an open file, say) told from the rest."""
+    import cloudpickle  # Dask's own
+
+    pairs: list[Pair] = []
+    for pair in job.pairs:
+        try:
+            cloudpickle.dumps(pair)
+        except Exception as error:  # whatever a pair raises
+            pair = Unsent(pair, f"it can't be sent to a worker ({reason_of(error)})")
+        pairs.append(pair)
+    return replace(job, pairs=pairs)
 
 
 def work(recipe: Recipe, job: Job) -> list[Outcome]:

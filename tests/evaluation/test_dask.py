@@ -115,7 +115,7 @@ def test_another_picture_of_the_same_id_is_refused(client, clip, pairs, tmp_path
     for more in (methods, METHODS):  # all is done; a method is to come
         with pytest.raises(ValueError, match="holds another pair of id 0 .another picture"):
             evaluate(clip, swapped, more, out, batch_size=2, progress=False, client=client)
-    assert set(read_results(out)["method"]) == {"nib"}
+    assert set(read_results(out).query("pair < 2")["method"]) == {"nib"}
 
 
 def test_bad_pairs_cost_their_own_rows(client, clip, pairs):
@@ -123,12 +123,9 @@ def test_bad_pairs_cost_their_own_rows(client, clip, pairs):
     locked = SimpleNamespace(id="d", image=threading.Lock(), caption="a ring", masks=None)  # can't be sent to a worker
     with pytest.warns(UserWarning, match="4 of 7 pairs"):
         table = evaluate(clip, [*bad, locked, *pairs[:3]], {"nib": METHODS["nib"]}, batch_size=2, progress=False, client=client)
-    assert list(table["pair"]) == [0, 1, 2] and [row["pair"] for row in table.attrs["skipped"]] == [
-        str(2**70),
-        "b",
-        "c\\udce9",
-        "d",
-    ]
+    listed = [row["pair"] for row in table.attrs["skipped"]]
+    assert list(table["pair"]) == [0, 1, 2] and listed == [str(2**70), "b", "c\\udce9", "d"]
+    assert "it can't be sent to a worker (cannot pickle" in table.attrs["skipped"][-1]["reason"]
 
 
 def test_a_model_without_a_place_is_refused_at_once(client, pairs):
