@@ -82,7 +82,7 @@ def on_dask(
             if user is None:
                 local = stack.enter_context(distributed.LocalCluster(threads_per_worker=1, dashboard_address=":0"))
                 user = stack.enter_context(distributed.Client(local))
-            futures = (user.submit(work, recipe, sendable(job), pure=False) for job in jobs)
+            futures = (submit(user, recipe, job) for job in jobs)
             ahead = 2 * max(1, sum(user.nthreads().values()))  # enough that none waits, few enough that pictures don't pile up
             running = distributed.as_completed(itertools.islice(futures, ahead))
             try:
@@ -107,18 +107,21 @@ class Unsent:
         raise TypeError(self.reason)
 
 
-def sendable(job: Job) -> Job:
-    """The job, each pair that holds what no other process can have (an open file, say) told from the rest."""
-    import cloudpickle  # Dask's own
+def submit(client: distributed.Client, recipe: Recipe, job: Job) -> distributed.Future:
+    """The job's future. A pair that holds what no other process can have (an open file, say) costs itself alone."""
+    from distributed.protocol.pickle import dumps
 
-    pairs: list[Pair] = []
+    try:
+        return client.submit(work, recipe, job, pure=False)
+    except Exception:  # a pair's own, as it is pickled; what is wrong with all of them is raised below, again
+        pairs: list[Pair] = []
     for pair in job.pairs:
         try:
-            cloudpickle.dumps(pair)
-        except Exception as error:  # whatever a pair raises
+            dumps(pair)
+        except Exception as error:
             pair = Unsent(pair, f"it can't be sent to a worker ({reason_of(error)})")
         pairs.append(pair)
-    return replace(job, pairs=pairs)
+    return client.submit(work, recipe, replace(job, pairs=pairs), pure=False)
 
 
 def work(recipe: Recipe, job: Job) -> list[Outcome]:

@@ -84,24 +84,34 @@ def read_pairs(pairs: Iterable[Pair]) -> Iterator[Pair | Unmet]:
         position += 1
 
 
-def check_pair(pair: Any, position: int, known: Mapping[Id, int]) -> Seen | Unmet:
-    """A pair's id, position and caption, without its picture; or why it can't be met.
+class NoPair(TypeError):
+    """What stands in the place of a pair is something else."""
 
-    Raises TypeError if it is something else than a pair, ValueError if its id came before.
-    """
-    if isinstance(pair, Unmet):
-        return pair
+
+def check_kind_of(pair: Any, position: int) -> None:
+    """NoPair if it lacks an id or a caption, or has an id of another type; whatever its properties raise."""
     for name in ("id", "caption"):
         if inspect.getattr_static(pair, name, pair) is pair and not hasattr(pair, name):
             kind = type(pair).__name__
-            raise TypeError(f"pair {position} must have id, image and caption, as those of nk.datasets; got {kind}")
+            raise NoPair(f"pair {position} must have id, image and caption, as those of nk.datasets; got {kind}")
+    if not isinstance(pair.id, str) and not is_whole(pair.id):
+        raise NoPair(f"the id of pair {position} must be text or a whole number; got {pair.id!r}")
+
+
+def check_pair(pair: Any, position: int, known: Mapping[Id, int]) -> Seen | Unmet:
+    """A pair's id, position and caption, without its picture; or why it can't be met.
+
+    Raises ValueError if its id came before, TypeError if the very first is something else than a pair: then all of them are.
+    """
+    if isinstance(pair, Unmet):
+        return pair
     try:
-        raw = pair.id
+        check_kind_of(pair, position)
+        id = id_of(pair)
     except Exception as error:  # a property may raise anything
+        if isinstance(error, NoPair) and not known:
+            raise
         return Unmet(f"position {position}", reason_of(error))
-    if not isinstance(raw, str) and not is_whole(raw):
-        raise TypeError(f"the id of pair {position} must be text or a whole number; got {raw!r}")
-    id = id_of(pair)
     if id in known:
         raise ValueError(f"pairs {known[id]} and {position} have the same id {id!r}: give each its own")
     if isinstance(id, str) and escaped(id) != id:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from evaluations import ERRORS, FAST, Speechless, call, close_rows, same_rows, some_pairs, tiny
 
+from nibkit.data import shapes
 from nibkit.evaluation.attempts import reason_of
 from nibkit.evaluation.store import read_results
 
@@ -155,6 +156,17 @@ def test_rows_that_a_data_set_cannot_give_are_listed_by_their_position(clip, pai
     assert read_results(out).attrs["skipped"] == []
     with pytest.warns(UserWarning, match="1 of 5 pairs.*'position 2': RuntimeError: no pair today"):
         assert len(call(clip, Stubborn(pairs, 2), NIB)) == 4
+
+
+def test_what_is_no_pair_among_pairs_costs_its_own_row(clip, pairs, whole):
+    """The very first is another matter: then the whole data set is none."""
+    strange = [None, shapes.sample(1)[0], SimpleNamespace(**vars(pairs[0]) | {"id": 0.5})]
+    with pytest.warns(UserWarning, match="3 of 7 pairs.*'position 1': pair 1 must have id, image and caption.*got NoneType"):
+        table = call(clip, [pairs[0], *strange, *pairs[1:]], NIB)
+    close_rows(table, whole)
+    assert table.attrs["skipped"][2]["reason"] == "the id of pair 3 must be text or a whole number; got 0.5"
+    with pytest.raises(TypeError, match="pair 0 must have id, image and caption"):
+        call(clip, [None, *pairs], NIB)
 
 
 def test_a_generator_that_raises_ends_the_data_but_not_the_run(clip, pairs):
