@@ -118,6 +118,12 @@ def check_masks(
     return array
 
 
+def escaped(text: str) -> str:
+    """Text that can be printed and stored anywhere: half characters (lone surrogates, as a file name that is not UTF-8 has them)
+    are spelt out, ``\\udce9``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def check_figure_path(name: str, path: Path) -> None:
     """ValueError or FileNotFoundError, before any work, if no figure can be written there; ``name`` is the option's."""
     from matplotlib.backend_bases import FigureCanvasBase

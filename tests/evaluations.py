@@ -53,3 +53,13 @@ def close_rows(ours: pd.DataFrame, other: pd.DataFrame) -> None:
     """The same up to rounding, where the batches were others."""
     names = [*MEASURED, "pair"]
     pd.testing.assert_frame_equal(ours.drop(columns=names), other.drop(columns=names), rtol=1e-4, atol=1e-4)
+
+
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+ERRORS = [ValueError("bad"), RuntimeError("bad\nand worse"), MemoryError(), RecursionError("deep"), AssertionError(),
+          KeyError("k"), AttributeError("a"), StopIteration(), ZeroDivisionError("z"),
+          UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "bad"), Speechless(), ValueError("half \ud83d")]  # fmt: skip

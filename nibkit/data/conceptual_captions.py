@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..checks import check_whole
-from .files import finder, first_there, is_picture, read_lines, sidecars
+from .files import finder, first_there, is_picture, read_lines, refuser, sidecars
 from .pairs import Pair, Pairs, Skipped, pair_of, shuffled
 
 
@@ -29,6 +29,7 @@ def conceptual_captions(
     limit: int | None = None,
     seed: int | None = None,
     check: bool = True,
+    outside: bool = False,
 ) -> Pairs:
     """Conceptual Captions (Sharma et al., 2018) with the pictures that were downloaded; rows without one are skipped and counted.
 
@@ -40,7 +41,7 @@ def conceptual_captions(
             is one, else ``path`` itself.
         first: the number of the first row, for pictures that are named by it: 0 or 1. None: 1 if no picture is called 0 and one
             is called by the number of rows, else 0. Where the first or last ones are missing it can't be told: say it.
-        limit, seed, check: see the module ``datasets``.
+        limit, seed, check, outside: see the module ``datasets``.
 
     Pictures are named by the row's number: 17.jpg, 000000017.jpg, or 17_2483920116 (with the URL's CRC-32, no suffix), as the
     common download scripts write them; or the TSV has a third column, a file in ``images`` or in ``path``. A row's id is the
@@ -55,11 +56,13 @@ def conceptual_captions(
     tables = [table] if table else sorted(file.name for file in root.glob("*.tsv"))
     if len(tables) > 1:
         raise ValueError(f"{root} holds several tables: choose one, for example table={tables[0]!r}")
+    refuse = refuser(outside, root)
     if not tables and any(map(is_picture, root.rglob("*"))):
-        return Pairs(name, sidecars(root, seed), limit=limit, check=check, hint=__doc__)
+        return Pairs(name, sidecars(root, seed, refuse), limit=limit, check=check, refuse=refuse, hint=__doc__)
     file = first_there(root, __doc__, *tables or ["table of captions (.tsv)"])
     folder = first_there(root, __doc__, *[images] if images else ["images", "."])
-    return Pairs(name, shuffled(_read_pairs(file, folder, first), seed), limit=limit, check=check, hint=__doc__)
+    rows, refuse = shuffled(_read_pairs(file, folder, first), seed), refuser(outside, root, folder)
+    return Pairs(name, rows, limit=limit, check=check, refuse=refuse, hint=__doc__)
 
 
 def _read_pairs(table: Path, folder: Path, first: int | None) -> Iterator[Pair | Skipped]:

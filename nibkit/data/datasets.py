@@ -13,6 +13,8 @@ listed in ``.skipped`` with the reason, and counted in a warning. Whether a capt
     seed     None: in the order of the table, or sorted by name where folders are the table. A number: in a random order, so that
              ``limit`` pairs are a random subset; a larger limit only adds pairs behind
     check    open every picture once, now, so that damaged files are skipped (a few ms each). False: ``nk.evaluate`` finds them
+    outside  False: a table names pictures in its own data set's folder alone; one elsewhere (an absolute path, "..", a link that
+             points out) is skipped, since a table from the net could name any file of yours. True: they are opened, too
 
 >>> pairs = shapes(3, seed=0)
 >>> pairs
@@ -23,9 +25,11 @@ listed in ``.skipped`` with the reason, and counted in a warning. Whether a capt
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from .conceptual_captions import conceptual_captions
+from .drawn import Drawn
 from .files import CAPTION_COLUMNS, IMAGE_COLUMNS
 from .flickr8k import flickr8k
 from .folder import folder
@@ -33,7 +37,7 @@ from .huggingface import huggingface
 from .imagenet import imagenet
 from .pairs import Pair, Pairs, Skipped, Stream
 from .rsicd import rsicd
-from .shapes import sample
+from .shapes import world
 
 __all__ = ["CAPTION_COLUMNS", "IMAGE_COLUMNS", "Pair", "Pairs", "Skipped", "Stream"]
 __all__ += ["conceptual_captions", "flickr8k", "folder", "huggingface", "imagenet", "rsicd", "shapes"]
@@ -44,10 +48,14 @@ def shapes(n: int, seed: int = 0, captions: str = "all", **options: Any) -> Pair
 
     captions, options: see ``nk.shapes.sample``, which makes them; ValueError if one is out of range. With captions other than
     "all", ``scene.named`` says which objects (rows of ``masks``) the caption names. ``shapes(9, 0)`` begins with
-    ``shapes(4, 0)``.
+    ``shapes(4, 0)``. A scene is drawn when its pair is asked for (some ms), and not kept.
     """
-    scenes = sample(n, seed, captions, **options)
+    make, count = world(n, seed, captions, **options), operator.index(n)
     settings = [f"{name}={value}".replace(" ", "") for name, value in sorted(options.items())]
     label = "-".join(["shapes", str(seed), captions, *settings])
-    rows = (Pair(f"{label}-{i}", scene.image, scene.caption, scene.masks, scene) for i, scene in enumerate(scenes))
-    return Pairs("shapes", rows, check=False, empty=True)
+
+    def draw_pair(i: int) -> Pair:
+        scene = make(i)
+        return Pair(f"{label}-{i}", scene.image, scene.caption, scene.masks, scene)
+
+    return Drawn("shapes", count, draw_pair)

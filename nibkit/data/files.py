@@ -6,12 +6,15 @@ import csv
 import functools
 import itertools
 import json
+import math
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from .pairs import Pair, Skipped, pair_of, shuffled
+from .pairs import Pair, Refuse, Skipped, pair_of, shuffled
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jp2"}
 IMAGE_COLUMNS = ("image", "file_name", "filename", "file", "path", "image_path", "image_file", "image_name", "img", "filepath")
@@ -45,14 +48,14 @@ def read_table(file: Path, delimiter: str | None, encoding: str) -> Iterator[tup
 
     A damaged row costs itself alone and is listed by its line. (``datasets`` stops at it; ``pandas`` stops, or can't say which
     line it was, and shifts the columns where all rows are too long.) Raises ValueError if a quote is never closed: all that
-    follows would be misread.
+    follows would be misread; or if the header has a name twice: one of the two columns would be lost.
     """
     if file.suffix.lower() == ".jsonl":
         for number, line in read_lines(file, encoding):
             where, row, reason = f"line {number}", None, "no JSON object"
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = read_json(line)
+            except ValueError as error:
                 reason = str(error)
             yield where, row if isinstance(row, dict) else Skipped(where, f"damaged row: {reason}")
         return
@@ -66,6 +69,7 @@ def read_table(file: Path, delimiter: str | None, encoding: str) -> Iterator[tup
                 continue
             if not header:
                 header = [name.strip() for name in cells]
+                check_names(header, file)
             elif len(cells) > len(header):
                 counts = f"{len(cells)} fields, the header has {len(header)}"
                 yield where, Skipped(where, f"damaged row: {counts} (a caption that holds {delimiter!r} must be quoted)")
@@ -75,11 +79,44 @@ def read_table(file: Path, delimiter: str | None, encoding: str) -> Iterator[tup
         raise ValueError(f"{file} is no well-formed table ({error}): look for a quote that is never closed") from error
 
 
+def check_names(header: Sequence[object], file: object) -> None:
+    """ValueError if a table has two columns of one name; blank ones, which spreadsheets leave at the end, don't count."""
+    twice = [name for name, count in Counter(header).items() if count > 1 and name != ""]
+    if twice:
+        raise ValueError(f"{file} has the column {twice[0]!r} twice: give each column its own name")
+
+
+def read_json(text: str) -> Any:
+    """JSON as Python's own types. ValueError if it is none, nests too deeply, repeats a name, or has a number beyond a float."""
+
+    def number(digits: str) -> float:
+        if math.isinf(value := float(digits)):
+            raise ValueError(f"the number {digits:.20} is too large")
+        return value
+
+    def whole(digits: str) -> int:
+        number(digits)
+        return int(digits)
+
+    def unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(row := dict(items)) < len(items):
+            twice = next(name for name, count in Counter(name for name, _ in items).items() if count > 1)
+            raise ValueError(f"the name {twice!r} stands twice")
+        return row
+
+    try:
+        return json.loads(text, parse_float=number, parse_int=whole, object_pairs_hook=unique)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def find_column(row: Mapping, name: str | None, usual: Sequence[str], what: str) -> str:
     """The column of that name; without a name the first of the usual ones, in any case. ValueError if there is none."""
     if name is None:
-        lower = {str(column).lower(): column for column in row}
-        name = next((lower[column] for column in usual if column in lower), None)
+        written = [column for usually in usual for column in row if str(column).lower() == usually]
+        name = written[0] if written else None
+        if same := [column for column in written[1:] if str(column).lower() == str(name).lower()]:
+            raise ValueError(f"{name!r} and {same[0]!r} differ in case alone: name the one that is meant, {what}={name!r}")
     if name is None or name not in row:
         asked = f"no column {name!r}" if name is not None else f"no column that looks like the {what}s"
         raise ValueError(f'{asked}; there are {", ".join(map(repr, row))}: name it, for example {what}="{next(iter(row), what)}"')
@@ -91,14 +128,34 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
 
 
-def sidecars(root: Path, seed: int | None) -> Iterator[Pair | Skipped]:
+def sidecars(root: Path, seed: int | None, refuse: Refuse) -> Iterator[Pair | Skipped]:
     """Every picture under a folder, sorted by path, with its caption in a text file beside it: a.jpg, a.txt."""
     for file in shuffled(filter(is_picture, sorted(root.rglob("*"))), seed):
         id, text = file.relative_to(root).as_posix(), file.with_suffix(".txt")
+        if reason := text.is_file() and refuse(text):
+            yield Skipped(id, reason)
+            continue
         try:
             yield pair_of(id, file, text.read_text(encoding="utf-8-sig") if text.is_file() else None)
         except (OSError, UnicodeError) as error:
             yield Skipped(id, f"unreadable caption: {error}")
+
+
+def refuser(outside: bool, *roots: Path) -> Refuse:
+    """A function that says why a file is refused, None if it is not: it lies in none of these folders, once its links and ".."
+    are followed, and ``outside`` does not allow that. TypeError if ``outside`` is neither True nor False.
+    """
+    if not isinstance(outside, bool):
+        raise TypeError(f"outside must be True or False; got {outside!r}")
+    inside = [os.path.join(os.path.realpath(root), "") for root in roots]
+    real = functools.cache(os.path.realpath)  # of many pictures in one folder, its links are followed once
+
+    def refuse(file: str | os.PathLike) -> str | None:
+        above, name = os.path.split(file)
+        path = os.path.realpath(file) if os.path.islink(file) else os.path.join(real(above), name)
+        return None if path.startswith(tuple(inside)) else f"outside the folder: {os.fspath(file)} (outside=True allows it)"
+
+    return (lambda _: None) if outside else refuse
 
 
 def finder(root: Path) -> Callable[[str], Path | None]:

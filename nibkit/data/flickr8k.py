@@ -23,8 +23,8 @@ from ..checks import check_choice, check_whole
 from ..model.captions import check_captions, tokenize
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from .files import finder, first_there, read_lines
-from .pairs import Pair, Pairs, Skipped, fault, pair_of, shuffled
+from .files import finder, first_there, read_lines, refuser
+from .pairs import Pair, Pairs, Refuse, Skipped, fault, pair_of, shuffled
 
 
 def flickr8k(
@@ -36,6 +36,7 @@ def flickr8k(
     limit: int | None = None,
     seed: int | None = None,
     check: bool = True,
+    outside: bool = False,
 ) -> Pairs:
     """Flickr8k (Hodosh et al., 2013): photographs with five captions each.
 
@@ -46,7 +47,7 @@ def flickr8k(
             paper's choice; captions with more tokens than the model reads are left out); "all", a pair for each.
         clip: the model, for "closest".
         split: "train", "dev" or "test", as in the original's Flickr_8k.testImages.txt; None: all pictures.
-        limit, seed, check: see the module ``datasets``.
+        limit, seed, check, outside: see the module ``datasets``.
 
     A pair's id is the original's, "1000268201_693b08cb0e.jpg#0". The original lists captions of 2258277193_586949ec62.jpg.1,
     which is not among the pictures: it is skipped.
@@ -64,7 +65,8 @@ def flickr8k(
         names = f"Flickr_8k.{split}Images.txt", f"Flickr8k_text/Flickr_8k.{split}Images.txt"
         listed = (line.strip() for _, line in read_lines(first_there(root, __doc__, *names)))
         captions = {name: captions.get(name, {}) for name in listed}
-    rows = choose_captions(((name, texts, {}) for name, texts in shuffled(captions.items(), seed)), images, caption, clip)
+    refuse, chosen = refuser(outside, images), shuffled(captions.items(), seed)
+    rows = choose_captions(((name, texts, {}) for name, texts in chosen), images, caption, clip, refuse)
     return Pairs("Flickr8k", itertools.chain(damaged, rows), limit=limit, check=check, hint=__doc__)
 
 
@@ -77,7 +79,11 @@ def _read_captions(table: Path) -> tuple[dict[str, dict[int, str]], list[Skipped
     damaged = []
     kaggle = table.name == "captions.txt"
     for number, line in read_lines(table):
-        name, *cells = next(csv.reader([line])) if kaggle else re.split(r"#(\d+)\t", line, maxsplit=1)
+        try:
+            name, *cells = next(csv.reader([line])) if kaggle else re.split(r"#(\d{1,9})\t", line, maxsplit=1)
+        except csv.Error as error:  # a field of over 131,072 characters
+            damaged.append(Skipped(f"line {number}", f"damaged row: {error}"))
+            continue
         if not cells:
             damaged.append(Skipped(f"line {number}", "damaged row: neither name,caption nor name#0, tab, caption"))
         elif not (kaggle and number == 1 and name.strip().lower() == "image"):
@@ -99,7 +105,11 @@ def check_caption(caption: object, clip: Clip | None) -> int | str:
 
 
 def choose_captions(
-    rows: Iterable[tuple[str, Mapping[int, str], Mapping]], images: Path, caption: int | str, clip: Clip | None
+    rows: Iterable[tuple[str, Mapping[int, str], Mapping]],
+    images: Path,
+    caption: int | str,
+    clip: Clip | None,
+    refuse: Refuse,
 ) -> Iterator[Pair | Skipped]:
     """The pairs of rows (picture, {number: caption}, info): of a row one, or with caption="all" one for each of its captions."""
     find = finder(images)
@@ -107,6 +117,8 @@ def choose_captions(
         picture = find(name)
         if picture is None:
             yield Skipped(name, f"missing picture: {name}")
+        elif reason := refuse(picture):
+            yield Skipped(name, reason)
         elif not texts:
             yield Skipped(name, "empty caption: there is none")
         elif clip is not None and caption == "closest":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..checks import check_whole
-from .files import CAPTION_COLUMNS, IMAGE_COLUMNS, find_column, finder, read_table, sidecars
+from .files import CAPTION_COLUMNS, IMAGE_COLUMNS, check_names, find_column, finder, read_table, refuser, sidecars
 from .pairs import Pair, Pairs, Skipped, cell_text, pairs_of, shuffled
 
 NO_TABLE = "Give the folder a table (captions.csv, say, with the header image,caption) or each picture a text file (a.jpg, a.txt)"
@@ -28,6 +28,7 @@ def folder(
     limit: int | None = None,
     seed: int | None = None,
     check: bool = True,
+    outside: bool = False,
 ) -> Pairs:
     """Pictures in a folder, captions in a table.
 
@@ -41,34 +42,37 @@ def folder(
         id: the column with the ids. None: the picture's name; its second, third, … caption gets "#1", "#2", … behind it.
         delimiter: of a CSV or TSV file; None: "," ";" tab or "|", whichever the header has most of.
         encoding: the default is UTF-8 with or without a byte order mark.
-        limit, seed, check: see the module ``datasets``.
+        limit, seed, check, outside: see the module ``datasets``.
 
     The table's other columns are in ``info``. A name that is not there exactly is also found where only its case or the Unicode
     form of its accents differ. Blank lines don't count as rows.
 
     Raises FileNotFoundError: no such folder or table, or none of the pictures is there. ValueError: several tables, no such
-    column, a file in another encoding or with an open quote, or nothing that can be used.
+    column, a column twice, a file in another encoding or with an open quote, or nothing that can be used.
     """
     limit, seed = check_whole("limit", limit, optional=True), check_whole("seed", seed, least=0, optional=True)
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {os.fspath(path)!r}")
+    refuse = refuser(outside, root)
     if table is None:
         tables = sorted(file.name for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv", ".jsonl"))
         if len(tables) > 1:
             raise ValueError(f"{root} holds several tables: choose one, for example table={tables[0]!r} (of {', '.join(tables)})")
         if not tables:
-            return Pairs(root.name, sidecars(root, seed), limit=limit, check=check, hint=NO_TABLE)
+            return Pairs(root.name, sidecars(root, seed, refuse), limit=limit, check=check, refuse=refuse, hint=NO_TABLE)
         table = tables[0]
     rows: Iterable[tuple[str, Mapping | Skipped]]
     if isinstance(table, pd.DataFrame):
+        check_names(list(table.columns), "the table")
         rows = ((f"row {label}", row) for label, row in zip(table.index, table.to_dict("records")))
     else:
         file = next((file for file in (root / table, Path(table).expanduser()) if file.is_file()), None)
         if file is None:
             raise FileNotFoundError(f"there is no table {os.fspath(table)!r}, neither in {root} nor as a path of its own")
         rows = read_table(file, delimiter, encoding)
-    return Pairs(root.name, shuffled(_read_pairs(root, rows, image, caption, id), seed), limit=limit, check=check)
+    pairs = shuffled(_read_pairs(root, rows, image, caption, id), seed)
+    return Pairs(root.name, pairs, limit=limit, check=check, refuse=refuse)
 
 
 def _read_pairs(

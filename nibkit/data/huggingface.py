@@ -51,17 +51,29 @@ def huggingface(
         column = caption if callable(caption) else find_column(row, caption, CAPTION_COLUMNS, "caption")
         key = str(number) if id is None else cell_text(row[find_column(row, id, (), "id")])
         rest = {k: value for k, value in row.items() if k not in (image, column, id) and isinstance(value, (str, int, float))}
-        captions = column(row) if callable(column) else row[column]
+        try:
+            captions = column(row) if callable(column) else row[column]
+        except Exception as error:  # the user's own function
+            return iter([Skipped(key, f"unreadable caption: {type(error).__name__}: {error}")])
         return pairs_of(key, picture if picture is None else cell or picture, captions, rest)
 
     if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
         numbers = map(int, shuffled(range(len(source)), seed))
-        rows = (pair for i in numbers for pair in pairs(i, source[i], partial(_read_cell, source, i, image)))
+        rows = (pair for i in numbers for pair in _row_of(source, i, pairs, image))
         return Pairs("huggingface", rows, limit=limit, check=check)
     if seed is not None:
         raise ValueError("this data set has no length, so no random subset can be drawn: shuffle it first (dataset.shuffle)")
     stream = lambda: (pair for i, row in enumerate(source) for pair in pairs(i, row))
     return Stream("huggingface", stream, limit=limit, check=check)
+
+
+def _row_of(source: Any, i: int, pairs: Callable[..., Iterator[Pair | Skipped]], image: str) -> Iterator[Pair | Skipped]:
+    """The pairs of row i. A row that its data set can't give costs itself alone."""
+    try:
+        row = source[i]
+    except Exception as error:  # whatever a data set raises
+        return iter([Skipped(str(i), f"unreadable row: {type(error).__name__}: {error}")])
+    return pairs(i, row, partial(_read_cell, source, i, image))
 
 
 def _read_cell(dataset: Any, row: int, column: str) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..checks import check_whole
-from .files import finder, first_there, is_picture, read_lines
+from .files import finder, first_there, is_picture, read_lines, refuser
 from .pairs import Pair, Pairs, Skipped, pair_of, shuffled
 
 
@@ -30,6 +30,7 @@ def imagenet(
     limit: int | None = None,
     seed: int | None = None,
     check: bool = True,
+    outside: bool = False,
 ) -> Pairs:
     """ImageNet (Deng et al., 2009) or tiny-ImageNet, captioned by class.
 
@@ -43,7 +44,7 @@ def imagenet(
         per_class: at most this many of each class. The paper's 1,000 pairs are five of each of tiny-ImageNet's 200 validation
             classes, in the order in which the operating system listed the files, which nobody can repeat; here they are sorted.
         words: the file with the synonyms, LOC_synset_mapping.txt or words.txt; None: the one in ``path``.
-        limit, seed, check: see the module ``datasets``.
+        limit, seed, check, outside: see the module ``datasets``.
 
     ``info`` has "class" (the WordNet id) and "names".
 
@@ -75,8 +76,8 @@ def imagenet(
         text = caption.format(names=names, name=names.split(",")[0].strip(), wnid=wnid)
         return pair_of(id, picture, text, {"class": wnid, "names": names})
 
-    rows = map(pair, shuffled(pictures, seed))
-    return Pairs("ImageNet", rows, limit=limit, check=check, per_class=per_class, hint=__doc__)
+    rows, refuse = map(pair, shuffled(pictures, seed)), refuser(outside, root, *folders)
+    return Pairs("ImageNet", rows, limit=limit, check=check, per_class=per_class, refuse=refuse, hint=__doc__)
 
 
 def _classified(folder: Path, root: Path) -> Iterable[tuple[str, str, Path | None]] | None:

@@ -16,11 +16,12 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from ..checks import outside
+from ..checks import escaped, outside
 from ..model.pictures import to_rgb
 from .shapes import Scene
 
 Row = TypeVar("Row")
+Refuse = Callable[[str | os.PathLike], str | None]  # why a file must not be opened; None: it may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +80,12 @@ def fault(source: Any) -> str | None:
 
 
 def pair_of(id: str, source: object, caption: object, info: Mapping | None = None) -> Pair | Skipped:
-    """The pair, or why there is none: no picture, no caption."""
-    text = cell_text(caption)
+    """The pair, or why there is none: no picture, no caption. The id of a file whose name is not UTF-8 is spelt out."""
+    text, id = cell_text(caption), escaped(id)
     if text and not isinstance(caption, str):
         return Skipped(id, f"caption is no text: {caption!r:.60}")
+    if escaped(text) != text:
+        return Skipped(id, f"damaged caption: half a character in {text!r:.60}")
     if not text:
         return Skipped(id, "empty caption: there is none")
     if source is None:
@@ -110,7 +113,7 @@ def shuffled(rows: Iterable[Row], seed: int | None) -> Iterable[Row]:
     return (listed[i] for i in np.random.default_rng(seed).permutation(len(listed)))
 
 
-class _DataSet:
+class DataSet:
     """What Pairs and Stream share: choosing the rows that can be used, listing and counting the others."""
 
     def __init__(self, name: str):
@@ -118,11 +121,16 @@ class _DataSet:
         self.skipped: list[Skipped] = []
 
     def _choose(
-        self, rows: Iterable[Pair | Skipped], limit: int | None, check: bool, per_class: int | None = None
+        self,
+        rows: Iterable[Pair | Skipped],
+        limit: int | None,
+        check: bool,
+        per_class: int | None = None,
+        refuse: Refuse | None = None,
     ) -> Iterator[Pair]:
         """The first ``limit`` rows that can be used, of each ``info["class"]`` at most ``per_class``; the others met are listed.
 
-        check: open each picture, once where several captions share it.
+        check: open each picture, once where several captions share it. refuse: of the files that must not be opened, says why.
         """
         self.skipped, self.yielded = skipped, _ = [], 0
         ids: set[str] = set()
@@ -133,8 +141,10 @@ class _DataSet:
                 kind = row.info.get("class")
                 if per_class is not None and classes[kind] >= per_class:
                     continue
-                look = fault_once if isinstance(row.source, (str, os.PathLike)) else fault
-                reason = "duplicate id: an earlier row has it" if row.id in ids else look(row.source) if check else None
+                is_file = isinstance(row.source, (str, os.PathLike))
+                reason = "duplicate id: an earlier row has it" if row.id in ids else None
+                reason = reason or (refuse(row.source) if refuse and is_file else None)
+                reason = reason or ((fault_once if is_file else fault)(row.source) if check else None)
                 if reason is None:
                     ids.add(row.id)
                     classes[kind] += 1
@@ -162,7 +172,7 @@ class _DataSet:
         return "{}; the first is {!r}, {}".format(self.summary(), *self.skipped[0])
 
 
-class Pairs(_DataSet, Sequence[Pair]):
+class Pairs(DataSet, Sequence[Pair]):
     """A data set that is known as a whole: ``len``, ``pairs[3]``, ``pairs[:9]`` (a list), and any number of passes, all alike.
 
     name: the data set's. skipped: (id, reason) of each row that was met and can't be used; a warning sums them up, ``summary()``
@@ -179,13 +189,13 @@ class Pairs(_DataSet, Sequence[Pair]):
         limit: int | None = None,
         check: bool = True,
         per_class: int | None = None,
+        refuse: Refuse | None = None,
         hint: str = "",
-        empty: bool = False,
     ):
         super().__init__(name)
         with tqdm(rows, desc=name, unit="row", delay=5, leave=False) as bar:  # a bar only where it takes long
-            self._pairs = list(self._choose(bar, limit, check, per_class))
-        if not self._pairs and not empty:
+            self._pairs = list(self._choose(bar, limit, check, per_class, refuse))
+        if not self._pairs:
             missing = self.skipped and all(reason.startswith("missing") for _, reason in self.skipped)
             message = self._report() if self.skipped else f"{name}: there are no rows"
             raise (FileNotFoundError if missing else ValueError)("\n".join(filter(None, [message, hint])))
@@ -203,7 +213,7 @@ class Pairs(_DataSet, Sequence[Pair]):
         return self._pairs[index]
 
 
-class Stream(_DataSet):
+class Stream(DataSet):
     """A data set that is met pair by pair, of unknown length. ``skipped`` and ``summary()`` are of the latest pass so far."""
 
     def __init__(self, name: str, rows: Callable[[], Iterable[Pair | Skipped]], *, limit: int | None = None, check: bool = True):

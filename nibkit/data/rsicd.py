@@ -9,13 +9,12 @@ Lay it out so:
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from pathlib import Path
 
 from ..checks import check_whole
 from ..model.clip import Clip
-from .files import first_there
+from .files import first_there, read_json, refuser
 from .flickr8k import check_caption, choose_captions
 from .pairs import Pairs, Skipped, shuffled
 
@@ -29,6 +28,7 @@ def rsicd(
     limit: int | None = None,
     seed: int | None = None,
     check: bool = True,
+    outside: bool = False,
 ) -> Pairs:
     """RSICD (Lu et al., 2017): 10,921 aerial photographs with five captions each, some of them repeated.
 
@@ -36,7 +36,7 @@ def rsicd(
         path: the folder with dataset_rsicd.json and ``RSICD_images``.
         caption, clip: as of ``flickr8k``.
         split: "train", "val" or "test", as the JSON file has it; None: all pictures.
-        limit, seed, check: see the module ``datasets``.
+        limit, seed, check, outside: see the module ``datasets``.
 
     A pair's id is "airport_1.jpg#0"; ``info`` has "split".
 
@@ -51,7 +51,7 @@ def rsicd(
     rows: dict[str, tuple[str, dict[int, str], dict]] = {}
     twice = []
     try:
-        for entry in json.loads(table.read_text(encoding="utf-8-sig"))["images"]:
+        for entry in read_json(table.read_text(encoding="utf-8-sig"))["images"]:
             texts = {k: sentence.get("raw") for k, sentence in enumerate(entry.get("sentences") or [])}
             row = entry["filename"], texts, {"split": entry.get("split")}
             if rows.setdefault(row[0], row) is not row:
@@ -63,5 +63,5 @@ def rsicd(
     if split is not None and split not in splits:
         raise ValueError(f"there is no split {split!r}, only {', '.join(sorted(map(str, splits)))}")
     chosen = [row for row in rows.values() if split in (None, row[2]["split"])]
-    pairs = choose_captions(shuffled(chosen, seed), images, caption, clip)
+    pairs = choose_captions(shuffled(chosen, seed), images, caption, clip, refuser(outside, images))
     return Pairs("RSICD", itertools.chain(twice, pairs), limit=limit, check=check, hint=__doc__)

@@ -10,7 +10,7 @@ scored against the truth, and a caption can be made wrong in exactly one word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,21 @@ def sample(
 
     Raises ValueError, naming the argument, if one is out of range.
     """
+    make = world(n, seed, captions, objects=objects, size=size, clutter=clutter, contrast=contrast)
+    return [make(i) for i in range(n)]
+
+
+def world(
+    n: int,
+    seed: int = 0,
+    captions: str = "all",
+    *,
+    objects: int | tuple[int, int] = (1, 3),
+    size: tuple[float, float] = (24.0, 40.0),
+    clutter: float = 0.25,
+    contrast: float = 1.0,
+) -> Callable[[int], Scene]:
+    """The function that draws scene i of ``sample`` with these arguments, which are checked now."""
     n, seed = check_whole("n", n, least=0), check_seed(seed)
     check_choice("captions", captions, CAPTIONS)
     fewest, most = _range("objects", objects if isinstance(objects, Sequence | np.ndarray) else (objects, objects))
@@ -103,14 +118,15 @@ def sample(
         raise ValueError(f'captions="two" needs objects=2 or more, for example objects=(2, 3); got {objects!r}')
     small, large = (check_number("size, in pixels,", radius, least=8, most=60) for radius in _range("size", size))
     clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
-    scenes = []
-    for i in range(n):
+
+    def make(i: int) -> Scene:
         rng = np.random.default_rng([seed, i])
         names = draw_names(rng, int(rng.integers(fewest, most + 1)))
         image, placed, masks = draw(names, rng, size=(small, large), clutter=clutter, contrast=contrast)
         phrases, named = write_caption(placed, rng, captions)
-        scenes.append(Scene(image, " and ".join(phrases), placed, masks, phrases, named))
-    return scenes
+        return Scene(image, " and ".join(phrases), placed, masks, phrases, named)
+
+    return make
 
 
 def _range(name: str, value: Any) -> tuple[Any, Any]:

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..checks import check_figure_path
+from ..checks import check_figure_path, escaped
 from ..metrics.names import PROTOCOLS
 from .report import STYLES, format_summary, plot_summary
-from .store import check_path, read_results
+from .schema import check_path
+from .store import read_results
 
 if TYPE_CHECKING:
     from ..model.clip import Clip
-    from .runner import Pair
+    from .reading import Pair
 
 DATA = ("shapes", "folder", "conceptual-captions", "imagenet", "flickr8k", "rsicd")
 LISTED = 100  # rows that can't be used, at most so many by name
@@ -119,12 +120,13 @@ def explain(args: argparse.Namespace) -> pd.DataFrame:
 
 
 def list_skipped(rows: Sequence[tuple[str, str]]) -> None:
-    """Name the data set's rows that can't be used: the warning of the loader counts them, and there may be millions."""
+    """Name the rows that can't be used, a line each: a warning counts them, and there may be millions."""
     for number, (id, reason) in enumerate(rows):
         if number == LISTED:
-            print(f"skipped: and {len(rows) - LISTED} more, by .skipped of the data set in Python", file=sys.stderr)
+            where = ".skipped of the data set, or .attrs['skipped'] of the table, in Python"
+            print(f"skipped: and {len(rows) - LISTED} more: see {where}", file=sys.stderr)
             break
-        print(f"skipped: {id}: {reason}", file=sys.stderr)
+        print(escaped(f"skipped: {id}: {reason}"), file=sys.stderr)
 
 
 def load_pairs(args: argparse.Namespace, clip: Clip) -> Iterable[Pair]:
@@ -167,9 +169,10 @@ def report(args: argparse.Namespace, table: pd.DataFrame) -> int:
     """Print the summary, write the figure, say where the rows are; returns the exit status."""
     from .summary import summarise
 
-    for row in table.attrs["skipped"]:
-        print(f"skipped: {row['pair']}{row['method'] and ' by '}{row['method']}: {row['reason']}", file=sys.stderr)
+    rows = table.attrs["skipped"]
+    skipped = [(f"{row['pair']}{row['method'] and ' by '}{row['method']}", row["reason"]) for row in rows]
     if table.empty:
+        list_skipped(skipped)
         print("no pair could be explained", file=sys.stderr)
         return 1
     summary = summarise(table, args.against or ("nib" if "nib" in set(table["method"]) else None))
@@ -183,4 +186,5 @@ def report(args: argparse.Namespace, table: pd.DataFrame) -> int:
         print(f"figure: {args.figure}", file=sys.stderr)
     if args.out is not None:
         print(f"{len(table)} rows in {args.out}", file=sys.stderr)
+    list_skipped(skipped)
     return 0

@@ -1,6 +1,6 @@
 """The benchmark on many machines: batches of pairs go to the workers of a Dask cluster, rows come back.
 
-A worker loads the model once, by its name, and checks that it has the same weights. A batch whose worker dies is given to
+A worker loads the model once, by its name, and checks that it is the same. A batch whose worker dies is given to
 another. Speed is the workers': where several share a machine, seconds and fps say how fast they were *together*.
 """
 
@@ -10,15 +10,18 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..methods.registry import Method
 from ..model.clip import Clip
-from .runner import Job, Measures, Outcome, Runner, Work, fingerprint
+from .attempts import reason_of
+from .digests import describe_model
+from .reading import Pair, id_of
+from .runner import Job, Measures, Outcome, Runner, Work
 
 if TYPE_CHECKING:
     import distributed
@@ -39,7 +42,7 @@ class Recipe:
     device: str
     dtype: torch.dtype
     attention: str
-    weights: str
+    model: tuple[tuple[str, str], ...]
     methods: tuple[Method, ...]
     measures: Measures
 
@@ -47,12 +50,12 @@ class Recipe:
     def key(self) -> tuple:
         """What two recipes for the same runner have in common; functions need not be hashable."""
         methods = tuple((method.label, method.written) for method in self.methods)
-        return self.name, self.device, str(self.dtype), self.attention, self.weights, methods, self.measures
+        return self.name, self.device, str(self.dtype), self.attention, self.model, methods, self.measures
 
 
 @contextlib.contextmanager
 def on_dask(
-    client: distributed.Client | None, clip: Clip, weights: str, methods: list[Method], measures: Measures
+    client: distributed.Client | None, clip: Clip, model: Mapping[str, str], methods: list[Method], measures: Measures
 ) -> Iterator[Work]:
     """A function that has jobs done on the client's cluster, their outcomes in the order in which they are ready.
 
@@ -70,7 +73,7 @@ def on_dask(
     if name != "shapes" and not os.path.isdir(name) and "/" not in name:  # no hub name either
         raise ValueError(ELSEWHERE.format(name=name))
     attention = clip.model.config._attn_implementation or "sdpa"
-    recipe = Recipe(name, clip.device.type, clip.dtype, attention, weights, tuple(methods), measures)
+    recipe = Recipe(name, clip.device.type, clip.dtype, attention, tuple(model.items()), tuple(methods), measures)
 
     with contextlib.ExitStack() as stack:
 
@@ -79,7 +82,7 @@ def on_dask(
             if user is None:
                 local = stack.enter_context(distributed.LocalCluster(threads_per_worker=1, dashboard_address=":0"))
                 user = stack.enter_context(distributed.Client(local))
-            futures = (user.submit(work, recipe, job, pure=False) for job in jobs)
+            futures = (submit(user, recipe, job) for job in jobs)
             ahead = 2 * max(1, sum(user.nthreads().values()))  # enough that none waits, few enough that pictures don't pile up
             running = distributed.as_completed(itertools.islice(futures, ahead))
             try:
@@ -91,6 +94,34 @@ def on_dask(
                 user.cancel([*running.futures])
 
         yield run
+
+
+class Unsent:
+    """Stands for a pair that can't be sent to a worker; whoever looks at its picture is told why."""
+
+    def __init__(self, pair: Pair, reason: str):
+        self.id, self.caption, self.reason = id_of(pair), str(pair.caption), reason
+
+    @property
+    def image(self) -> None:
+        raise TypeError(self.reason)
+
+
+def submit(client: distributed.Client, recipe: Recipe, job: Job) -> distributed.Future:
+    """The job's future. A pair that holds what no other process can have (an open file, say) costs itself alone."""
+    from distributed.protocol.pickle import dumps
+
+    try:
+        return client.submit(work, recipe, job, pure=False)
+    except Exception:  # a pair's own, as it is pickled; what is wrong with all of them is raised below, again
+        pairs: list[Pair] = []
+    for pair in job.pairs:
+        try:
+            dumps(pair)
+        except Exception as error:
+            pair = Unsent(pair, f"it can't be sent to a worker ({reason_of(error)})")
+        pairs.append(pair)
+    return client.submit(work, recipe, replace(job, pairs=pairs), pure=False)
 
 
 def work(recipe: Recipe, job: Job) -> list[Outcome]:
@@ -110,6 +141,8 @@ def make_runner(recipe: Recipe) -> Runner:
         clip = load_clip(recipe.name, device=recipe.device, dtype=recipe.dtype, attention=recipe.attention)
     except FileNotFoundError as error:
         raise ValueError(f"{ELSEWHERE.format(name=recipe.name)} ({error})") from error
-    if fingerprint(clip) != recipe.weights:
-        raise ValueError(f"the model {recipe.name!r} has other weights on a worker than here: save it under a name of its own")
+    there = describe_model(clip)
+    for name, value in recipe.model:
+        if there.get(name) != value:
+            raise ValueError(f"the model {recipe.name!r} has other {name} on a worker than here: save it under a name of its own")
     return Runner(clip, recipe.methods, recipe.measures)

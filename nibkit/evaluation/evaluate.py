@@ -18,18 +18,19 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from ..checks import check_choice, check_seed, check_whole, is_whole, outside
+from ..checks import check_choice, check_seed, check_whole, outside
 from ..methods.registry import Method, read_methods
 from ..metrics.names import PROTOCOLS
 from ..model.clip import Clip, check_clip
 from ..resources import version
-from .runner import Job, Measures, Pair, Runner, Work, fingerprint, id_of
-from .store import ALL, Store
+from .attempts import attempt
+from .digests import RESULTS, describe_model
+from .reading import Pair, Unmet, check_ids, check_pair, look_at, read_pairs
+from .runner import Job, Measures, Runner, Work
+from .store import ALL, Id, Seen, Store
 
 if TYPE_CHECKING:
     import distributed
-
-Id = str | int
 
 
 def evaluate(
@@ -60,7 +61,9 @@ def evaluate(
             (clip, inputs, **options) -> Attribution, with options or without: ``{"nib n=5": ("nib", {"num_steps": 5})}``.
             One that takes ``masks`` or ``words`` gets the pairs' truth: ``{"oracle": nk.controls.oracle_map}``.
         out: an SQLite file that takes the rows as they come; called again after an interruption, ``evaluate`` goes on from
-            there, and more pairs and methods may be added. None: the rows are kept in memory.
+            there, and more pairs and methods may be added. It knows each row's picture, caption and masks by a digest, and the
+            model, its processor, tokenizer and attention likewise: rows of another kind are refused, not mixed in.
+            None: the rows are kept in memory.
         options: more options by label, ``{"rise": {"num_masks": 600}}``.
         batch_size: pairs a call, the same for all methods. No metric depends on it; speed and memory do.
         protocol: of the metrics, "paper" or "eos"; see ``nk.confidence``.
@@ -82,14 +85,18 @@ def evaluate(
         see ``costs.count_passes``).
         Seconds are those of the explanation alone, after a warm-up: no reading of pictures, no metrics. Peak memory is that of
         the method's first batch in this run, above what was in use before (``costs.with_peak_memory``).
-        What can't be explained (an unreadable picture, a caption too long, a map with NaN) is listed in ``attrs["skipped"]``
-        and in the file's table ``skipped``, with the reason, and a warning says how many there are.
+        What can't be explained (an unreadable picture, a caption too long, an id that no file can hold, a method that raises, too
+        few maps, a map with NaN) costs its own row: it is listed in ``attrs["skipped"]`` and in the file's table ``skipped``,
+        with the reason, and a warning says how many there are. A pair that could not even be read is called "position 7".
+        If a batch fails though none of its pairs does alone, each is explained, and timed, alone.
 
     Raises:
         ValueError, TypeError: an argument out of range, an unknown method or option, two pairs of one id, a method that fails on
-            every pair of its first batch, a file of another kind, or one made with another model, protocol, seed, batch_size,
-            timing, curve_steps, version, device, or other options of a method.
-        BlockingIOError: another run is writing ``out``.
+            every pair of its first batch of two or more, a file of another kind, or one made with another model, preprocessing,
+            tokenizer, attention, protocol, seed, batch_size, timing, curve_steps, version, device, other options of a method, or
+            with another picture, caption or masks under a pair's id.
+        BlockingIOError: another run is writing ``out``. PermissionError, OSError: it can't be written.
+        torch.OutOfMemoryError: the GPU is full; a smaller batch_size may fit.
         KeyboardInterrupt: Ctrl-C. What is written is kept; repeat the call to go on.
     """
     check_clip(clip)
@@ -103,8 +110,8 @@ def evaluate(
         raise ValueError("there are no pairs to explain: the data set is empty")
     if isinstance(pairs, (list, tuple)):
         check_ids(pairs)
-    weights, measures = fingerprint(clip), Measures(protocol, timing, curve_steps)
-    common = describe(clip, weights) | {"seed": seed, "batch_size": batch_size} | asdict(measures)
+    model, measures = describe_model(clip), Measures(protocol, timing, curve_steps)
+    common = describe(clip) | model | {"seed": seed, "batch_size": batch_size} | asdict(measures)
     settings = {name: str(value) for name, value in common.items()}
     written = {method.label: method.written for method in chosen}
     order: dict[Id, int] = {}  # id -> position
@@ -113,7 +120,7 @@ def evaluate(
         if engine or client is not None:
             from .dask import on_dask
 
-            work = stack.enter_context(on_dask(client, clip, weights, chosen, measures))
+            work = stack.enter_context(on_dask(client, clip, model, chosen, measures))
         store = stack.enter_context(Store(out, settings, written, free=("model",)))
         if retry_skipped:
             store.reopen_skipped()
@@ -134,46 +141,48 @@ def open_jobs(
     pairs: Iterable[Pair], methods: Sequence[Method], batch_size: int, store: Store, order: dict[Id, int], bar: tqdm
 ) -> Iterator[Job]:
     """The batches that have something left to do; ``order`` takes the position of every pair that comes by."""
-    stream = iter(pairs)
+    labels = [method.label for method in methods]
+
+    def to_do(id: Id) -> list[str]:
+        return [label for label in labels if not {(id, label), (id, ALL)} & store.done]
+
+    stream: Iterator[Any] = read_pairs(pairs)
     while batch := list(itertools.islice(stream, batch_size)):
+        met: list[tuple[Pair, Seen]] = []
         for pair in batch:
-            check_pair(pair, len(order), order, store)
-            order[id_of(pair)] = len(order)
-        ids = [id_of(pair) for pair in batch]
-        missing = {
-            method.label: [i for i, id in enumerate(ids) if not {(id, method.label), (id, ALL)} & store.done]
-            for method in methods
-        }
-        bar.update(len(batch) * len(methods) - sum(map(len, missing.values())))
+            seen = check_pair(pair, len(order), order)
+            order[seen.id] = len(order)
+            if isinstance(seen, Unmet):
+                leave_out(seen, store)
+                bar.update(len(methods))
+                continue
+            store.check_pair(seen)
+            if not to_do(seen.id):  # no runner will look at it
+                store.check_pair(look_again(pair, seen, store.pairs[seen.id]))
+            met.append((pair, seen))
+        missing: dict[str, list[int]] = {label: [] for label in labels}
+        for i, (_, seen) in enumerate(met):
+            for label in to_do(seen.id):
+                missing[label].append(i)
+        bar.update(len(met) * len(methods) - sum(map(len, missing.values())))
         if any(missing.values()):
-            yield Job(batch, [order[id] for id in ids], missing)
+            yield Job([pair for pair, _ in met], [seen.position for _, seen in met], missing)
     if not order:
         raise ValueError("there are no pairs to explain: the data set is empty")
 
 
-def check_pair(pair: Pair, position: int, seen: Mapping[Id, int], store: Store) -> None:
-    """ValueError or TypeError if it is no pair, if its id came before, or if the file knows another pair by that id."""
-    if not hasattr(pair, "id") or not hasattr(pair, "caption"):
-        raise TypeError(f"pair {position} must have id, image and caption, as those of nk.datasets; got {type(pair).__name__}")
-    if not isinstance(pair.id, str) and not is_whole(pair.id):
-        raise TypeError(f"the id of pair {position} must be text or a whole number; got {pair.id!r}")
-    id, caption = id_of(pair), str(pair.caption)
-    if id in seen:
-        raise ValueError(f"pairs {seen[id]} and {position} have the same id {id!r}: give each its own")
-    if (stored := store.captions.get(id, caption)) != caption:
-        raise ValueError(
-            f"{store.path} holds another pair of id {id!r} ({stored!r} there, {pair.caption!r} here): "
-            "give the same data set, or another file"
-        )
+def leave_out(unmet: Unmet, store: Store) -> None:
+    """List it as skipped; if there are rows of its id already, they stay, unless they are of another caption (ValueError)."""
+    if unmet.id not in store.explained:
+        store.add([], [], [(unmet.id, ALL, unmet.reason)])
+    elif unmet.caption is not None:
+        store.check_pair(store.pairs[unmet.id]._replace(caption=unmet.caption))
 
 
-def check_ids(pairs: Sequence[Pair]) -> None:
-    """ValueError on a repeated id, before any work; where the pairs are only met one by one, it comes when the second is met."""
-    seen: dict[Any, int] = {}
-    for position, pair in enumerate(pairs):
-        if (id := getattr(pair, "id", position)) in seen:
-            raise ValueError(f"pairs {seen[id]} and {position} have the same id {id!r}: give each its own")
-        seen[id] = position
+def look_again(pair: Pair, seen: Seen, stored: Seen) -> Seen:
+    """The pair with its digests now, if the file has them. Of a picture that is gone they are not known: its rows stay."""
+    looked, _ = attempt(lambda _: look_at(pair), [0] if stored.picture is not None else [])
+    return Seen(*seen[:3], *looked[0][1][1:]) if looked else seen
 
 
 def arrange(table: pd.DataFrame, order: Mapping[Id, int], methods: Sequence[str]) -> pd.DataFrame:
@@ -194,8 +203,11 @@ def arrange(table: pd.DataFrame, order: Mapping[Id, int], methods: Sequence[str]
     return table
 
 
-def describe(clip: Clip, weights: str) -> dict[str, object]:
-    """What the rows were made with: a run that goes on must have all of it but the model's name in common."""
+def describe(clip: Clip) -> dict[str, object]:
+    """What the rows were made with: a run that goes on must have all of it but the model's name in common.
+
+    ``digests.describe_model`` says more of the model.
+    """
     device = torch.cuda.get_device_name(clip.device) if clip.device.type == "cuda" else clip.device.type
-    versions = {"nibkit": version(), "torch": torch.__version__}
-    return {"model": clip.name, "weights": weights, "dtype": clip.dtype, "device": device, **versions}
+    versions = {"nibkit": version(), "results": RESULTS, "torch": torch.__version__}
+    return {"model": clip.name, "dtype": clip.dtype, "device": device, **versions}

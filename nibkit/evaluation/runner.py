@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import operator
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from ..methods.attribution import Attribution
 from ..methods.registry import Method
@@ -23,35 +21,9 @@ from ..metrics.localisation import localisation, named_masks, named_words
 from ..metrics.names import COSTS, PASSES
 from ..model.clip import Clip
 from ..model.inputs import Inputs
-from .store import ALL
-
-OF_A_PAIR = (ValueError, TypeError, OSError)  # what a single pair may be the cause of; all else ends the run
-
-
-Result = TypeVar("Result")
-
-
-class Pair(Protocol):
-    """What ``evaluate`` explains: a picture (anything that ``clip.prepare`` takes) and its caption, under an id of their own.
-
-    Where the truth is known it has ``masks``, too (bool [k, H, W], of what the caption names), or ``scene``.
-    """
-
-    @property
-    def id(self) -> Any:
-        """Text or a whole number, each once; see ``id_of``."""
-
-    @property
-    def image(self) -> Any:
-        """May raise ValueError, TypeError or OSError: the pair is then skipped."""
-
-    @property
-    def caption(self) -> str: ...
-
-
-def id_of(pair: Pair) -> str | int:
-    """The pair's id as Python's own type: 1 and numpy's 1 (an id from pandas) are one id, in a table and in a file."""
-    return pair.id if isinstance(pair.id, str) else operator.index(pair.id)
+from .attempts import attempt, reason_of
+from .reading import Pair, id_of, look_at
+from .store import ALL, Id, Seen
 
 
 @dataclass(frozen=True)
@@ -73,14 +45,14 @@ class Job:
 
 
 Row = dict[str, Any]  # of ``results``: a column's name and its value
-Skipped = tuple[str | int, str, str]  # pair, method, reason
+Skipped = tuple[Id, str, str]  # pair, method, reason
 
 
 @dataclass
 class Outcome:
-    """What is written together: ``pairs`` as (id, position, caption), ``rows`` of results, and what was skipped."""
+    """What is written together: the pairs that were looked at, ``rows`` of results, and what was skipped."""
 
-    pairs: list[tuple[str | int, int, str]]
+    pairs: list[Seen]
     rows: list[Row] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -97,22 +69,30 @@ class Runner:
 
     def __call__(self, job: Job) -> Iterator[Outcome]:
         """An outcome for each method that has rows to add, and before them one if pairs can't be prepared."""
-        pairs = [(id_of(pair), position, str(pair.caption)) for pair, position in zip(job.pairs, job.positions)]
         wanted = sorted({row for rows in job.missing.values() for row in rows})
+        seen = {i: Seen(id_of(job.pairs[i]), job.positions[i], str(job.pairs[i].caption)) for i in wanted}
+        pictures: dict[int, Image.Image] = {}
+        bad: dict[int, Exception] = {}
+        for i in wanted:
+            loaded, failed = attempt(lambda rows: look_at(job.pairs[rows[0]]), [i])
+            bad |= failed
+            for _, (picture, *digests) in loaded:
+                pictures[i], seen[i] = picture, Seen(*seen[i][:3], *digests)
 
         def prepare(rows: list[int]) -> Inputs:
-            return self.clip.prepare([job.pairs[i].image for i in rows], [job.pairs[i].caption for i in rows])
+            return self.clip.prepare([pictures[i] for i in rows], [job.pairs[i].caption for i in rows])
 
-        inputs, good, bad = attempt(prepare, wanted)
+        parts, failed = attempt(prepare, list(pictures))
+        bad |= failed
+        pictures.clear()  # full size, while the methods need room
         if bad:
-            yield Outcome(pairs, skipped=[(pairs[i][0], ALL, reason) for i, reason in bad.items()])
-        if inputs is None:
-            return
-        for method in self.methods:
-            rows = [i for i in job.missing.get(method.label, []) if i in good]
-            if rows:
-                part = inputs[[good.index(i) for i in rows]]
-                yield Outcome(pairs, *self.explain(method, part, [job.pairs[i] for i in rows]))
+            yield Outcome([seen[i] for i in bad], skipped=[(seen[i].id, ALL, reason_of(bad[i])) for i in sorted(bad)])
+        for good, inputs in parts:
+            for method in self.methods:
+                rows = [i for i in job.missing.get(method.label, []) if i in good]
+                if rows:
+                    part = inputs[[good.index(i) for i in rows]]
+                    yield Outcome([seen[i] for i in rows], *self.explain(method, part, [job.pairs[i] for i in rows]))
 
     def all(self, jobs: Iterable[Job]) -> Generator[Outcome, None, None]:
         """The outcomes of many jobs, one after the other."""
@@ -121,45 +101,52 @@ class Runner:
 
     def explain(self, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> tuple[list[Row], list[Skipped]]:
         """(rows of ``results``, rows of ``skipped``) of one method on prepared pairs."""
-        if method.label not in self.peak_memory:
-            self.warm_up(method, inputs, pairs)
+        if method.label not in self.peak_memory and (failed := self.warm_up(method, inputs, pairs)):
+            return [], [(id_of(pair), method.label, reason_of(failed)) for pair in pairs]
 
         def call(rows: list[int]) -> tuple[Attribution, Row]:
             explain_rows = bound(self.clip, method, inputs[rows], [pairs[i] for i in rows])
             with count_passes(self.clip) as passes:
                 att, seconds = timed(explain_rows, self.clip.device, self.measures.timing)
+            check_maps(att, inputs[rows])
             seconds, calls = seconds / len(rows), len(rows) * self.measures.timing
             costs = dict(zip(COSTS, (seconds, 1 / seconds, self.peak_memory[method.label])))
             return att, costs | {name: getattr(passes, name) / calls for name in PASSES}
 
         table: list[Row] = []
-        result, explained, bad = attempt(call, list(range(len(pairs))))
-        if result is not None:
-            att, costs = result
+        parts, bad = attempt(call, list(range(len(pairs))))
+        for explained, (att, costs) in parts:
             place = {i: k for k, (i, finite) in enumerate(zip(explained, all_finite(att))) if finite}
-            bad |= {i: "the map holds NaN or infinity" for i in explained if i not in place}
+            bad |= {i: ValueError("the map holds NaN or infinity") for i in explained if i not in place}
 
-            def score(rows: list[int]) -> pd.DataFrame:
+            def score(rows: list[int], att: Attribution = att, place: dict[int, int] = place) -> pd.DataFrame:
                 maps = att[[place[i] for i in rows]]
                 return scores(self.clip, inputs[rows], maps, [pairs[i] for i in rows], self.measures)
 
-            metrics, scored, unscored = attempt(score, list(place))
+            scored, unscored = attempt(score, list(place))
             bad |= unscored
-            records: list[Any] = [] if metrics is None else metrics.astype(float).to_dict("records")
-            table = [{"pair": id_of(pairs[i]), "method": method.label} | row | costs for i, row in zip(scored, records)]
-        return table, [(id_of(pairs[i]), method.label, bad[i]) for i in sorted(bad)]
+            for rows, metrics in scored:
+                records: list[Any] = metrics.astype(float).to_dict("records")
+                table += [{"pair": id_of(pairs[i]), "method": method.label} | row | costs for i, row in zip(rows, records)]
+        return table, [(id_of(pairs[i]), method.label, reason_of(bad[i])) for i in sorted(bad)]
 
-    def warm_up(self, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> None:
-        """First calls set up what later ones find ready: one of one pair, then one of the batch, whose peak memory is kept."""
+    def warm_up(self, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> Exception | None:
+        """First calls set up what later ones find ready: one of one pair, then one of the batch, whose peak memory is kept.
+
+        Returns why it fails on a batch of one pair, which may be that pair's fault; raises ValueError if it fails on all of more.
+        """
 
         def call(rows: list[int]) -> float:
             bound(self.clip, method, inputs[rows[:1]], [pairs[rows[0]]])()
             return with_peak_memory(bound(self.clip, method, inputs[rows], [pairs[i] for i in rows]), self.clip.device)[1]
 
-        peak, _, bad = attempt(call, list(range(len(pairs))))
-        if peak is None:
-            raise ValueError(f"method {method.label!r} fails on every pair of its first batch: {bad[0]}")
-        self.peak_memory[method.label] = peak
+        parts, bad = attempt(call, list(range(len(pairs))))
+        if not parts and len(pairs) == 1:
+            return bad[0]
+        if not parts:
+            raise ValueError(f"method {method.label!r} fails on every pair of its first batch: {reason_of(bad[0])}") from bad[0]
+        self.peak_memory[method.label] = max(peak for _, peak in parts)
+        return None
 
 
 def bound(clip: Clip, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> Callable[[], Attribution]:
@@ -190,7 +177,7 @@ def true_masks(pair: Pair) -> tuple[np.ndarray | None, np.ndarray | None]:
         named, distractors = named_masks([scene])
         return named[0], distractors[0]
     masks = getattr(pair, "masks", None)
-    return (None if masks is None else np.logical_or.reduce(masks)), None
+    return (None if masks is None else np.logical_or.reduce(np.asarray(masks))), None
 
 
 def truth(method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:
@@ -213,32 +200,16 @@ def all_finite(att: Attribution) -> list[bool]:
     return torch.stack([torch.isfinite(m).flatten(1).all(1) for m in maps]).all(0).tolist()
 
 
-def attempt(call: Callable[[list[int]], Result], rows: list[int]) -> tuple[Result | None, list[int], dict[int, str]]:
-    """``call`` on all rows at once; if that fails, on those that do not fail alone.
-
-    Returns (result or None, the rows that it is of, for each other row the reason).
-    """
-    if not rows:
-        return None, [], {}
-    try:
-        return call(rows), rows, {}
-    except OF_A_PAIR as error:
-        if len(rows) == 1:
-            return None, [], {rows[0]: re.sub(r"\b(image|caption|pair) 0\b", r"\1", str(error)) or type(error).__name__}
-        failure = error
-    bad: dict[int, str] = {}
-    for row in rows:
-        bad |= attempt(call, [row])[2]
-    if not bad:
-        raise failure  # no pair's own fault
-    good = [row for row in rows if row not in bad]
-    return (call(good) if good else None), good, bad
-
-
-def fingerprint(clip: Clip) -> str:
-    """A digest of the weights' names, shapes and values, and of the end token's id."""
-    digest = hashlib.blake2b(str(clip.text.end).encode(), digest_size=16)
-    for name, weight in sorted(clip.model.state_dict().items()):
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+def check_maps(att: Attribution, inputs: Inputs) -> None:
+    """TypeError or ValueError if a method returned something else than a map for each pair and a value for each token."""
+    if not isinstance(att, Attribution):
+        raise TypeError(f"it must return an nk.Attribution; got {type(att).__name__}")
+    count, tokens = inputs.input_ids.shape
+    for name, maps, shape in (("image", att.image, "gh, gw"), ("pixels", att.pixels, "H, W"), ("text", att.text, f"{tokens}")):
+        if name == "pixels" and maps is None:
+            continue
+        if not isinstance(maps, torch.Tensor):
+            raise TypeError(f"its {name} must be a torch.Tensor; got {type(maps).__name__}")
+        fits = tuple(maps.shape) == (count, tokens) if name == "text" else maps.ndim == 3 and len(maps) == count
+        if not fits or 0 in maps.shape:
+            raise ValueError(f"its {name} must be [{count}, {shape}] for {count} pairs; got {list(maps.shape)}")

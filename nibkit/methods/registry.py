@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from .attention import chefer, fastig, saliency
 from .attribution import Attribution
@@ -53,8 +55,28 @@ class Method:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no form for: numpy's numbers as Python's, all else as its repr."""
-    return value.item() if isinstance(value, np.generic) else repr(value)
+    """What JSON has no form for: numpy's numbers as Python's, arrays and tensors whole (their repr leaves out the middle),
+    functions by name and source, all else as its repr."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        array = value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else value
+        content = hashlib.sha256(array.tobytes()).hexdigest()[:16]
+        return f"{type(value).__name__} {value.dtype} {list(value.shape)} {content}"
+    return written_name(value) if inspect.isfunction(value) else repr(value)
+
+
+def written_name(function: Callable) -> str:
+    """How a file's settings call a function: its module and name, of the user's own also a digest of its source."""
+    if isinstance(function, functools.partial):
+        return f"{written_name(function.func)} {json.dumps([function.args, function.keywords], default=_plain)}"
+    name = f"{public_module(function)}.{qualified_name(function)}"
+    if name.startswith("nibkit.") or not hasattr(function, "__code__"):  # of nibkit, which has a version; an object
+        return name
+    try:
+        return f"{name} {hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]}"
+    except OSError:  # typed at a prompt
+        return name
 
 
 def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, Mapping] | None, seed: int) -> list[Method]:
@@ -92,7 +114,7 @@ def _read_method(label: str, chosen: object, more: Mapping, seed: int) -> Method
         raise TypeError(f"method {label!r} can't be called with these options: {error}") from error
     if "seed" in signature.parameters:
         options.setdefault("seed", seed)
-    written = name if isinstance(name, str) else f"{public_module(function)}.{qualified_name(function)}"
+    written = name if isinstance(name, str) else written_name(function)
     return Method(label, written, function, options, truth)
 
 

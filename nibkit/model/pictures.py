@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+
+from ..checks import outside
 
 PICTURE = (str, os.PathLike, Image.Image)  # these count as one picture, not as a list of pictures
 MAX_ASPECT = 100  # a picture more elongated than this is refused: its resized form would not fit in memory
@@ -19,7 +22,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
 
     Args:
         image: a path, a PIL image, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], of bytes, of 16-bit numbers,
-            of booleans or of floats in 0 … 1.
+            of booleans or of floats in 0 … 1. 16-bit numbers count as 0 … 65535; where none is above 4095, as a camera of
+            12 bits writes them, a warning says that they are to be scaled.
         name: how error messages call it.
 
     Raises:
@@ -85,7 +89,14 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
             raise TypeError(f"{name} must be a picture; got an array of {array.dtype}")
         if array.min() < 0 or array.max() > 65535:
             raise ValueError(f"{name} holds whole numbers outside 0 … 65535")
-        array = (array >> 8).astype(np.uint8) if array.dtype == np.uint16 or array.max() > 255 else array.astype(np.uint8)
+        wide, largest = array.dtype == np.uint16 or array.max() > 255, int(array.max())
+        if wide and 0 < largest <= 4095:  # 12 bits or fewer of the 16
+            warnings.warn(
+                f"{name} has 16-bit numbers of at most {largest}, so it is nearly black: if a camera wrote fewer than 16 bits, "
+                "scale it first (12 bits: × 16)",
+                stacklevel=outside(),
+            )
+        array = (array >> 8).astype(np.uint8) if wide else array.astype(np.uint8)
     return Image.fromarray(array)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -14,8 +15,9 @@ from evaluations import close_rows, prepare_forks
 
 import nibkit as nk
 from nibkit.evaluation import dask as cluster
+from nibkit.evaluation.digests import describe_model
 from nibkit.evaluation.evaluate import evaluate
-from nibkit.evaluation.runner import Job, Measures, fingerprint
+from nibkit.evaluation.runner import Job, Measures
 from nibkit.evaluation.store import read_results
 from nibkit.methods.registry import read_methods
 
@@ -98,6 +100,34 @@ def test_another_model_of_that_name_is_refused(client, pairs):
         evaluate(changed, pairs[:2], ["nib"], progress=False, client=client)
 
 
+def test_another_processor_than_the_workers_is_refused(client, pairs):
+    """Workers load their own: what was changed here would be done there by nobody."""
+    changed = nk.load_clip("shapes", device="cpu")
+    changed.image_processor.image_mean = [0, 0, 0]
+    with pytest.raises(ValueError, match="the model 'shapes' has other image_processor.image_mean on a worker than here"):
+        evaluate(changed, pairs[:2], ["nib"], progress=False, client=client)
+
+
+def test_another_picture_of_the_same_id_is_refused(client, clip, pairs, tmp_path):
+    out, methods = tmp_path / "r.sqlite", {"nib": METHODS["nib"]}
+    evaluate(clip, pairs[:4], methods, out, batch_size=2, progress=False, client=client)
+    swapped = [SimpleNamespace(**vars(pairs[0]) | {"image": pairs[1].image}), *pairs[1:4]]
+    for more in (methods, METHODS):  # all is done; a method is to come
+        with pytest.raises(ValueError, match="holds another pair of id 0 .another picture"):
+            evaluate(clip, swapped, more, out, batch_size=2, progress=False, client=client)
+    assert set(read_results(out).query("pair < 2")["method"]) == {"nib"}
+
+
+def test_bad_pairs_cost_their_own_rows(client, clip, pairs):
+    bad = [SimpleNamespace(**vars(pairs[0]) | change) for change in ({"id": 2**70}, {"id": "b", "image": 3.5}, {"id": "c\udce9"})]
+    locked = SimpleNamespace(id="d", image=threading.Lock(), caption="a ring", masks=None)  # can't be sent to a worker
+    with pytest.warns(UserWarning, match="4 of 7 pairs"):
+        table = evaluate(clip, [*bad, locked, *pairs[:3]], {"nib": METHODS["nib"]}, batch_size=2, progress=False, client=client)
+    listed = [row["pair"] for row in table.attrs["skipped"]]
+    assert list(table["pair"]) == [0, 1, 2] and listed == [str(2**70), "b", "c\\udce9", "d"]
+    assert "it can't be sent to a worker (cannot pickle" in table.attrs["skipped"][-1]["reason"]
+
+
 def test_a_model_without_a_place_is_refused_at_once(client, pairs):
     with pytest.raises(ValueError, match="workers load the model by its name, and 'tiny' is none that they can find"):
         evaluate(helpers.tiny_clip(), pairs[:2], ["nib"], progress=False, client=client)
@@ -119,7 +149,7 @@ def test_where_dask_is_missing_it_says_what_to_install(clip, pairs, monkeypatch)
 
 def recipe(clip, label: str) -> cluster.Recipe:
     methods = tuple(read_methods({label: waiting}, None, 0))
-    return cluster.Recipe("shapes", "cpu", torch.float32, "sdpa", fingerprint(clip), methods, Measures())
+    return cluster.Recipe("shapes", "cpu", torch.float32, "sdpa", tuple(describe_model(clip).items()), methods, Measures())
 
 
 def test_a_worker_loads_the_model_once_and_one_at_a_time(clip, pairs, monkeypatch):

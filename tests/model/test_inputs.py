@@ -143,8 +143,13 @@ def test_16_bits_are_brought_to_8(tmp_path, suffix):
 
 
 def test_dark_16_bits_stay_dark(tmp_path):
-    Image.fromarray(np.full((5, 5), 200, np.uint16)).save(tmp_path / "x.png")
-    assert close(to_rgb(tmp_path / "x.png"), 0)
+    """And it is said, since 12 bits in a file of 16 look the same."""
+    for suffix, largest in [("png", 200), ("tif", 4095)]:
+        Image.fromarray(np.full((5, 5), largest, np.uint16)).save(tmp_path / f"x.{suffix}")
+        with pytest.warns(UserWarning, match=rf"16-bit numbers of at most {largest}.* scale it first \(12 bits: × 16\)"):
+            assert close(to_rgb(tmp_path / f"x.{suffix}"), largest >> 8)
+    Image.fromarray(np.full((5, 5), 4096, np.uint16)).save(tmp_path / "x.tif")
+    assert close(to_rgb(tmp_path / "x.tif"), 16)
 
 
 def test_float_pictures(tmp_path):

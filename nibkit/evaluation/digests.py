@@ -1,0 +1,101 @@
+"""What a row depends on, as short texts: a run that goes on compares them, so that rows of two kinds never stand in one file."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..model.clip import Clip
+
+RESULTS = 2  # raised whenever nibkit changes in a way that changes numbers of a run: files begun before are not gone on with
+PASSING = ("transformers_version", "architectures", "dtype", "torch_dtype", "image_processor_type", "processor_class")
+
+
+def digest(*parts: str | bytes | np.ndarray) -> str:
+    """A digest of the parts, of arrays with their type and shape: 32 hexadecimal digits."""
+    total = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            total.update(f"{part.dtype} {part.shape}".encode())
+            part = part.tobytes()
+        total.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
+        total.update(b"\0")
+    return total.hexdigest()
+
+
+def picture_digest(image: Image.Image) -> str:
+    """Of a picture's pixels, however it is stored; ``image`` as ``to_rgb`` returns it."""
+    return digest(f"{image.mode} {image.size}", image.tobytes())
+
+
+def masks_digest(pair: Any) -> str:
+    """Of the truth that scores are computed from: the scene where there is one, else the masks; "" where there is none."""
+
+    def given(name: str) -> Any:  # what a property raises, be it an AttributeError, is not taken for "there are no masks"
+        return getattr(pair, name) if inspect.getattr_static(pair, name, None) is not None else getattr(pair, name, None)
+
+    if (scene := given("scene")) is not None:
+        return digest(np.asarray(scene.masks), f"{scene.named} {scene.phrases}")
+    masks = given("masks")
+    if masks is None:
+        return ""
+    return digest(masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks))
+
+
+def fingerprint(clip: Clip) -> str:
+    """A digest of the weights' names, shapes and values, and of the end token's id."""
+    total = hashlib.blake2b(str(clip.text.end).encode(), digest_size=16)
+    for name, weight in sorted(clip.model.state_dict().items()):
+        total.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        total.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def describe_model(clip: Clip) -> dict[str, str]:
+    """What the model makes of a picture and a caption, by name.
+
+    weights: see ``fingerprint``. architecture: of the configuration, and of each module its class and whether it is hooked or
+    patched. attention: which implementation. tokenizer: of its vocabulary and rules. image_processor: its class, and
+    ``image_processor.size`` … each of its settings as JSON.
+    """
+    settings = {
+        "weights": fingerprint(clip),
+        "architecture": digest(written(clip.model.config.to_dict()), *map(_of_module, *zip(*clip.model.named_modules()))),
+        "attention": str(clip.model.config._attn_implementation),
+        "tokenizer": _of_tokenizer(clip.tokenizer),
+        "image_processor": type(clip.image_processor).__name__,
+    }
+    processor = clip.image_processor.to_dict() if hasattr(clip.image_processor, "to_dict") else {}
+    return settings | {f"image_processor.{name}": written(value) for name, value in processor.items() if name not in PASSING}
+
+
+def written(value: Any) -> str:
+    """A setting as JSON, without what says where it came from and changes no number."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(k): kept(v) for k, v in value.items() if str(k) not in PASSING and not str(k).startswith("_")}
+        return [kept(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+    return json.dumps(kept(value), sort_keys=True, default=str)
+
+
+def _of_module(name: str, module: torch.nn.Module) -> str:
+    hooks = len(module._forward_hooks) + len(module._forward_pre_hooks)
+    return f"{name} {type(module).__module__}.{type(module).__qualname__} {hooks} {'forward' in vars(module)}"
+
+
+def _of_tokenizer(tokenizer: Any) -> str:
+    """Padding and truncation, which each call sets anew, are left out: they come first, the rest follows "added_tokens"."""
+    if tokenizer is None:
+        return "None"
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = written(tokenizer.get_vocab()) if backend is None else backend.to_str().partition('"added_tokens"')[2]
+    return digest(type(tokenizer).__name__, written(tokenizer.special_tokens_map), str(tokenizer.padding_side), rules)

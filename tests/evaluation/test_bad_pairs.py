@@ -1,0 +1,206 @@
+"""One bad pair costs one row: it is listed with the reason, the run goes on, and a later call can complete it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from evaluations import ERRORS, FAST, Speechless, call, close_rows, same_rows, some_pairs, tiny
+
+from nibkit.data import shapes
+from nibkit.evaluation.attempts import reason_of
+from nibkit.evaluation.store import read_results
+
+NIB = {"nib": FAST["nib"]}
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return some_pairs(4)
+
+
+@pytest.fixture(scope="module")
+def whole(clip, pairs):
+    return call(clip, pairs, NIB)
+
+
+class Raising:
+    """A pair one of whose parts raises as long as there is an error to raise."""
+
+    def __init__(self, pair, part: str, error: BaseException | None):
+        self.pair, self.part, self.error = pair, part, error
+
+    def get(self, part):
+        if part == self.part and self.error is not None:
+            raise self.error
+        return getattr(self.pair, part)
+
+    id, image, caption, masks = (property(lambda self, part=part: self.get(part)) for part in ("id", "image", "caption", "masks"))
+
+
+@pytest.mark.parametrize("part", ["id", "image", "caption", "masks"])
+def test_whatever_a_pair_raises_costs_its_own_row(clip, pairs, whole, tmp_path, part):
+    out, bad = tmp_path / "r.sqlite", [Raising(pairs[1], part, error) for error in ERRORS]
+    for one in bad:
+        mixed = [pairs[0], one, *pairs[2:]]
+        with pytest.warns(UserWarning, match="1 of 4 pairs were skipped"):
+            table = call(clip, mixed, NIB, out, retry_skipped=True)
+        close_rows(table, whole.drop(index=1).reset_index(drop=True))
+        (row,) = table.attrs["skipped"]
+        assert row["pair"] == ("position 1" if part == "id" else "scene 1") and row["method"] == ""
+        assert row["reason"] == reason_of(one.error) and row["reason"].isprintable() and row["reason"].encode()
+    bad[-1].error = None
+    table = call(clip, mixed, NIB, out, retry_skipped=True)
+    close_rows(table, whole)
+    assert table.attrs["skipped"] == read_results(out).attrs["skipped"] == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, torch.OutOfMemoryError])
+def test_what_no_pair_is_the_cause_of_ends_the_run(clip, pairs, error):
+    with pytest.raises(error):
+        call(clip, [pairs[0], Raising(pairs[1], "image", error("stop"))], NIB)
+
+
+def test_reasons_are_one_short_line_that_can_be_stored():
+    assert reason_of(RuntimeError("a\n  b\tc")) == "RuntimeError: a b c" and reason_of(ValueError("image 0: x")) == "image: x"
+    assert reason_of(ValueError()) == "ValueError" and reason_of(Speechless()) == "Speechless"
+    assert reason_of(ValueError("\ud83d")) == "\\ud83d" and len(reason_of(TypeError("x" * 10**6))) == 500
+
+
+HELD_BY_NO_FILE = {
+    "name that is not UTF-8": ({"id": "caf\udce9.jpg"}, "caf\\udce9.jpg", "its id holds half a character"),
+    "65 bits": ({"id": 2**63}, str(2**63), "its id is a number of over 64 bits"),
+    "negative": ({"id": -(2**63) - 1}, str(-(2**63) - 1), "its id is a number of over 64 bits"),
+    "many digits": ({"id": 10**5000}, hex(10**5000), "its id is a number of over 64 bits"),
+    "half a character": ({"caption": "a red \ud83d heart"}, "scene 1", "its caption holds half a character"),
+}
+
+
+@pytest.mark.parametrize("out", [None, "r.sqlite"])
+@pytest.mark.parametrize("change, id, reason", HELD_BY_NO_FILE.values(), ids=HELD_BY_NO_FILE)
+def test_a_pair_that_no_file_can_hold_is_listed(clip, pairs, whole, tmp_path, monkeypatch, out, change, id, reason):
+    monkeypatch.chdir(tmp_path)
+    bad = SimpleNamespace(**vars(pairs[1]) | change)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="1 of 4 pairs"):
+            table = call(clip, [pairs[0], bad, *pairs[2:]], NIB, out)
+        close_rows(table, whole.drop(index=1).reset_index(drop=True))
+        (row,) = table.attrs["skipped"]
+        assert row["pair"] == id and row["reason"].startswith(reason)
+    if out:
+        assert read_results(out).attrs["skipped"] == table.attrs["skipped"]
+        close_rows(call(clip, pairs, NIB, out), whole)  # mended
+        assert read_results(out).attrs["skipped"] == []
+
+
+def test_the_largest_ids_are_held(clip, pairs, tmp_path):
+    ids = [2**63 - 1, -(2**63), "", "nul \0", "😀"]
+    given = [SimpleNamespace(**vars(pairs[0]) | {"id": id}) for id in ids]
+    assert list(call(clip, given, NIB, tmp_path / "r.sqlite")["pair"]) == ids
+    assert list(call(clip, given, NIB, tmp_path / "r.sqlite")["pair"]) == ids
+
+
+def test_rows_of_a_caption_are_not_kept_for_another_that_cannot_be_held(clip, pairs, tmp_path):
+    call(clip, pairs[:2], NIB, tmp_path / "r.sqlite")
+    with pytest.raises(ValueError, match="holds another pair of id 'scene 1'"):
+        call(clip, [SimpleNamespace(**vars(pairs[1]) | {"caption": "\ud83d"})], NIB, tmp_path / "r.sqlite")
+
+
+# --- data sets that raise ---------------------------------------------------------------------------------------------
+
+
+class Lazy:
+    """A map-style data set, as torch has them: a length, numbers, no ``__iter__``, no IndexError."""
+
+    def __init__(self, pairs, *bad):
+        self.pairs, self.bad = pairs, bad
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, i):
+        if i in self.bad:
+            raise OSError(f"row {i} is damaged")
+        return self.pairs[i % len(self.pairs)]
+
+
+class Stubborn:
+    """An iterator that raises at one pair and goes on behind it."""
+
+    def __init__(self, pairs, bad, times=1):
+        self.rest, self.bad, self.times = list(pairs), bad, times
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if len(self.rest) == self.bad and self.times:
+            self.times -= 1
+            raise RuntimeError("no pair today")
+        if not self.rest:
+            raise StopIteration
+        return self.rest.pop(0)
+
+
+def test_rows_that_a_data_set_cannot_give_are_listed_by_their_position(clip, pairs, whole, tmp_path):
+    out = tmp_path / "r.sqlite"
+    with pytest.warns(UserWarning, match="1 of 4 pairs were skipped.*the first is 'position 2': row 2 is damaged"):
+        table = call(clip, Lazy(pairs, 2), NIB, out)
+    close_rows(table, whole.drop(index=2).reset_index(drop=True))
+    close_rows(call(clip, Lazy(pairs), NIB, out), whole)
+    assert read_results(out).attrs["skipped"] == []
+    with pytest.warns(UserWarning, match="1 of 5 pairs.*'position 2': RuntimeError: no pair today"):
+        assert len(call(clip, Stubborn(pairs, 2), NIB)) == 4
+
+
+def test_what_is_no_pair_among_pairs_costs_its_own_row(clip, pairs, whole):
+    """The very first is another matter: then the whole data set is none."""
+    strange = [None, shapes.sample(1)[0], SimpleNamespace(**vars(pairs[0]) | {"id": 0.5})]
+    with pytest.warns(UserWarning, match="3 of 7 pairs.*'position 1': pair 1 must have id, image and caption.*got NoneType"):
+        table = call(clip, [pairs[0], *strange, *pairs[1:]], NIB)
+    close_rows(table, whole)
+    assert table.attrs["skipped"][2]["reason"] == "the id of pair 3 must be text or a whole number; got 0.5"
+    with pytest.raises(TypeError, match="pair 0 must have id, image and caption"):
+        call(clip, [None, *pairs], NIB)
+
+
+def test_a_generator_that_raises_ends_the_data_but_not_the_run(clip, pairs):
+    def broken():
+        yield from pairs[:3]
+        raise RuntimeError("gone")
+
+    with pytest.warns(UserWarning, match="1 of 4 pairs.*'position 3': RuntimeError: gone; a generator ends at its first error"):
+        assert len(call(clip, broken(), NIB)) == 3
+
+
+def test_data_that_give_nothing_but_errors_are_an_error(clip, pairs):
+    def broken():
+        raise RuntimeError("gone")
+        yield
+
+    with pytest.raises(RuntimeError, match="gone"):
+        call(clip, broken(), NIB)
+    with pytest.raises(RuntimeError, match="no pair today"):
+        call(clip, Stubborn(pairs, 2, times=10**9), NIB)
+
+
+def test_masks_of_any_size_and_kind(clip, pairs):
+    sizes = [np.ones((2, 50, 60), bool), torch.ones(1, 224, 224, dtype=torch.bool), np.ones((1, 9), bool), None]
+    given = [SimpleNamespace(**vars(pair) | {"masks": masks}) for pair, masks in zip(pairs, sizes)]
+    with pytest.warns(UserWarning, match="1 of 4 pairs.*'scene 2'"):
+        table = call(clip, given, NIB)
+    assert len(table) == 3
+
+
+def test_the_same_call_again_changes_nothing(clip, pairs, tmp_path):
+    bad = Raising(pairs[1], "image", RuntimeError("no"))
+    tables = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="1 of 2"):
+            tables.append(call(clip, [pairs[0], bad], NIB, tmp_path / "r.sqlite"))
+    same_rows(*tables)
