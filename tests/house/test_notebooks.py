@@ -17,7 +17,7 @@ COMPARED = {
     "03_theorem_1": 24,
     "04_theorem_2": 21,
     "05_theorem_3": 32,
-    "06_axioms": 28,
+    "06_axioms": 32,
     "07_clip_attribution": 19,
     "08_baselines": 19,
     "09_metrics": 20,
