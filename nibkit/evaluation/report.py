@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def cells_of(metric: str, rows: pd.DataFrame, significance: float, style: str) -
         if not math.isnan(best) and round(value, decimals) == round(best, decimals):
             text = rf"\textbf{{{text}}}" if style == "latex" else f"**{text}**"
         if row.get("p_holm", math.nan) < significance:
-            text += r"$^{*}$" if style == "latex" else r"\*"
+            text += r"$^{*}$" if style == "latex" else "*"
         if not math.isnan(row["low"]):
             text += f" [{row['low']:.{decimals}f}, {row['high']:.{decimals}f}]"
         cells[str(method)] = text
@@ -107,7 +108,7 @@ def escape(text: str, style: str) -> str:
     """Text that markdown and LaTeX print as it is."""
     if style == "latex":
         return "".join(LATEX.get(letter, letter) for letter in text)
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    return re.sub(r"[\\|*`<]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])", r"\\\g<0>", text)  # inside a word "_" is a plain letter
 
 
 def plot_summary(summary: pd.DataFrame, metrics: Sequence[str] | None = None, columns: int = 4) -> Figure:

@@ -17,6 +17,11 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
     for i, caption in enumerate(captions):
         if not isinstance(caption, str):
             raise TypeError(f"caption {i} must be a string; got {type(caption).__name__}")
+        try:
+            caption.encode()
+        except UnicodeEncodeError as error:
+            half = f"a lone surrogate, {caption[error.start]!r} at position {error.start}"
+            raise ValueError(f"caption {i} is no whole text ({half}): read its file as UTF-8") from error
         if not caption.strip():
             raise ValueError(f"caption {i} is empty: write what the picture should be compared with")
         body = tokenizer(caption, verbose=False)["input_ids"][1:-1]
