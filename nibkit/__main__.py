@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ COMMANDS = {
     "explain": "which patches and which words make a picture and a caption alike",
     "compare": "run methods on a data set, score their maps, print a table",
 }
+STDOUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             if os.environ.get("NIBKIT_TRACEBACK"):
                 raise
             print(f"error: {failure(error)}", file=sys.stderr)
+            drop_output()
             return 2
 
 
@@ -80,26 +83,21 @@ def plain_output() -> Iterator[None]:
 
 def failure(error: Exception) -> str:
     """What an error says, in one line; one that nibkit did not foresee says what it is, too."""
-    if reason := failure_of_stdout(error):
-        return reason
+    if isinstance(error, OSError) and error.errno in STDOUT_ERRORS and error.filename is None:  # a file's error names the file
+        return f"standard output was closed or is full ({error.strerror}): send it elsewhere and call again"
     if isinstance(error, (OSError, ValueError, TypeError, ImportError)) and str(error):
         return one_line(error)
     return f"{type(error).__name__}: {one_line(error)} (with NIBKIT_TRACEBACK=1 it shows where)"
 
 
-def failure_of_stdout(error: Exception) -> str:
-    """Why standard output takes nothing more; "" if it does. The rest is dropped: Python would try again at its end."""
+def drop_output() -> None:
+    """What standard output did not take is given up: Python would try again at its end, and complain."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError as failure:
+    except OSError:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        error = failure
-    else:
-        if not isinstance(error, BrokenPipeError):
-            return ""
-    return f"standard output was closed or is full ({getattr(error, 'strerror', error)}): send it elsewhere and call again"
 
 
 def build_explain_parser() -> argparse.ArgumentParser:
@@ -141,7 +139,8 @@ def explain(args: argparse.Namespace) -> int:
     from .outputs import save_figure
 
     steps = check_whole("--steps", args.steps, most=MOST_STEPS)
-    check_whole("--layer", args.layer, least=0, optional=True)
+    if args.layer is not None:
+        check_whole("--layer", args.layer, least=0)
     out = figure_path(args)
 
     import torch

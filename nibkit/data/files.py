@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ..checks import listed
 from .pairs import Pair, Skipped, pair_of, shuffled
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jp2"}
@@ -82,7 +83,8 @@ def find_column(row: Mapping, name: str | None, usual: Sequence[str], what: str)
         name = next((lower[column] for column in usual if column in lower), None)
     if name is None or name not in row:
         asked = f"no column {name!r}" if name is not None else f"no column that looks like the {what}s"
-        raise ValueError(f'{asked}; there are {", ".join(map(repr, row))}: name it, for example {what}="{next(iter(row), what)}"')
+        there = listed(map(repr, row))
+        raise ValueError(f'{asked}; there are {there}: name it, for example {what}="{next(iter(row), what)}"')
     return name
 
 

@@ -77,7 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
 def check_numbers(args: argparse.Namespace) -> None:
     """ValueError, which names the option, on a number out of range."""
     for name in ("n", "limit", "batch_size", "timing", "curve_steps"):
-        check_whole(f"--{name.replace('_', '-')}", getattr(args, name), optional=True)
+        if (value := getattr(args, name)) is not None:
+            check_whole(f"--{name.replace('_', '-')}", value)
     check_whole("--seed", args.seed, least=0)
 
 

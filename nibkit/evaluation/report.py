@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..checks import check_choice, check_number, check_whole
+from ..checks import check_choice, check_number, check_whole, listed
 from ..metrics.names import COSTS, better
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def choose(summary: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
         counted = set(summary.loc[summary["n"] > 0, "metric"])
         return [metric for metric in known if metric in counted and (metric not in COSTS or metric in SHOWN_COSTS)]
     if unknown := [metric for metric in metrics if metric not in known]:
-        raise ValueError(f"no metric {unknown[0]!r} in the summary: it has {', '.join(known)}")
+        raise ValueError(f"no metric {unknown[0]!r} in the summary: it has {listed(known)}")
     return list(metrics)
 
 

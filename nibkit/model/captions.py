@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..checks import outside
+from ..checks import listed, outside
 
 
 def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
@@ -33,7 +33,7 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
         unknown, special = tokenizer.unk_token_id, {tokenizer.bos_token_id, tokenizer.eos_token_id}
         if unknown is not None and unknown not in special:
             if strange := [word for word in re.findall(r"\w+", caption) if unknown in tokenizer(word)["input_ids"]]:
-                warnings.warn(f"caption {i}: this model does not know {', '.join(map(repr, strange))}", stacklevel=outside())
+                warnings.warn(f"caption {i}: this model does not know {listed(map(repr, strange))}", stacklevel=outside())
 
 
 def tokenize(captions: Sequence[str], tokenizer: Any) -> tuple:
