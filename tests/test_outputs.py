@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nibkit.outputs import FIGURES, check_figure_path, check_output, is_our_figure, one_line, save_figure, written_whole
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and /proc are Linux's")
 
 
 @pytest.fixture
@@ -56,6 +59,7 @@ def test_another_file_of_that_content_is_no_input(given, tmp_path):
     check_output("--out", tmp_path / "copy.png", [given])
 
 
+@linux
 @pytest.mark.parametrize(
     "path, error, message",
     [
@@ -86,6 +90,7 @@ def test_a_check_leaves_all_as_it_is(given, tmp_path):
     assert given.read_bytes() == b"precious" and list(tmp_path.iterdir()) == [given]
 
 
+@linux
 def test_a_full_disk_is_met_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr("nibkit.outputs.tempfile.TemporaryFile", lambda dir: open("/dev/full", "wb", buffering=0))
     with pytest.raises(OSError, match=r"x.png can't be written \(No space left on device\): choose a place"):

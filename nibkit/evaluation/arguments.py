@@ -79,7 +79,7 @@ def check_numbers(args: argparse.Namespace) -> None:
     for name in ("n", "limit", "batch_size", "timing", "curve_steps"):
         if (value := getattr(args, name)) is not None:
             check_whole(f"--{name.replace('_', '-')}", value)
-    check_whole("--seed", args.seed, least=0)
+    check_whole("--seed", args.seed, least=0, most=2**63 - 1)
 
 
 def check_methods(args: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]]] | None:

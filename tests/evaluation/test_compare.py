@@ -131,7 +131,7 @@ BAD = {
     "method to compare with": (["--methods", "nib", "--against", "m2ib"], "--against m2ib is not among the methods: nib"),
     "method twice": (["--methods", "nib", "nib"], "--methods names one twice"),
     "batch size": (["--batch-size", "0"], "--batch-size must be a whole number, 1 or more; got 0"),
-    "seed": (["--seed", "-1"], "--seed must be a whole number, 0 or more; got -1"),
+    "seed": (["--seed", "-1"], "--seed must be a whole number within 0 … 9223372036854775807; got -1"),
     "limit": (["--limit", "0"], "--limit must be a whole number, 1 or more; got 0"),
     "many steps": (
         ["--methods", "nib:num_steps=100000000"],

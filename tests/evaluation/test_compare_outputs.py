@@ -81,6 +81,7 @@ def test_a_table_that_an_option_names_is_an_input(data, capfd):
     assert "--figure table.png is an input, too" in capfd.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and /proc are Linux's")
 @pytest.mark.parametrize("out", ["/proc/r.sqlite", "/dev/full"])
 def test_where_no_rows_can_be_written_is_told_before_any_work(monkeypatch, capfd, out):
     monkeypatch.setattr("nibkit.model.loading.load_clip", lambda *_, **__: pytest.fail("the model was loaded"))
