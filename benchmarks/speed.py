@@ -39,6 +39,7 @@ from nibkit.metrics.costs import CountFlops, count_passes, timed, with_peak_memo
 from nibkit.model.clip import Clip
 from nibkit.model.inputs import Inputs
 from nibkit.model.loading import choose_device
+from nibkit.outputs import check_output, save_figure, written_whole
 
 OUR_TAIL = functools.partial(captum, tail=our_tail)
 WITH_GAP = functools.partial(captum, with_delta=True)
@@ -209,8 +210,14 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--out", type=Path, help="a CSV file; the figure goes beside it")
     args = parser.parse_args(arguments)
-    if args.out and not args.out.parent.is_dir():
-        parser.error(f"there is no folder {args.out.parent} for --out: make it first")
+    if args.out:
+        try:
+            if args.out.suffix != ".csv":
+                raise ValueError(f"--out {args.out} must end in .csv: the figure, in .png, goes beside it")
+            for path in (args.out, args.out.with_suffix(".png")):
+                check_output("--out", path)
+        except (OSError, ValueError) as error:
+            parser.error(str(error))
     device = choose_device(args.device)
     print(f"{machine(device)}: {matrix_rate(device) / 1e9:.0f} GFLOP/s in float32 matrix products; n = {args.num_steps}")
     jobs = {
@@ -226,12 +233,13 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     for part in args.parts:
         rows += jobs[part]()
         if args.out:  # as it goes: an interrupted run keeps what it had
-            pd.DataFrame(rows).assign(machine=machine(device)).to_csv(args.out, index=False, float_format="%.6g")
+            with written_whole(args.out, "--out") as file:
+                pd.DataFrame(rows).assign(machine=machine(device)).to_csv(file, index=False, float_format="%.6g")
     table = pd.DataFrame(rows).assign(machine=machine(device))
     if args.out:
         with plt.rc_context():
             fig = figure(table)
-            fig.savefig(args.out.with_suffix(".png"), dpi=90)
+            save_figure(fig, args.out.with_suffix(".png"), "--out", dpi=90)
             plt.close(fig)
         print(f"stored: {args.out}, {args.out.with_suffix('.png').name}")
     return table

@@ -10,11 +10,12 @@ import math
 import numbers
 import operator
 import sys
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Iterable
 from typing import SupportsIndex, TypeGuard, overload
 
 import numpy as np
+
+MOST_STEPS = 10_000  # the command line's bound: no rule needs so many, and the Gauss rules' nodes take memory by its square
 
 
 def is_whole(value: object) -> TypeGuard[SupportsIndex]:
@@ -124,14 +125,10 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def check_figure_path(name: str, path: Path) -> None:
-    """ValueError or FileNotFoundError, before any work, if no figure can be written there; ``name`` is the option's."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    if path.is_dir() or path.suffix[1:].lower() not in FigureCanvasBase.filetypes:
-        raise ValueError(f"{name} {path} is no file name of a figure: give one such as map.png")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} for {name}: make it first")
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """The names for a message, one behind the other: "a, b, c"; of more than ``most`` the first, "… and 92 more"."""
+    shown = [str(name) for name in names]
+    return ", ".join(shown[:most]) + (f", … and {len(shown) - most} more" if len(shown) > most else "")
 
 
 def outside() -> int:

@@ -58,3 +58,10 @@ def test_choices_are_listed():
     for value in ("c", "", None, 1):
         with pytest.raises(ValueError, match=re.escape(f'rule must be "a", "b" or "c c"; got {value!r}')):
             checks.check_choice("rule", value, ("a", "b", "c c"))
+
+
+def test_long_lists_are_cut():
+    assert checks.listed("ab") == "a, b" and checks.listed([]) == "" and checks.listed(range(8)) == "0, 1, 2, 3, 4, 5, 6, 7"
+    assert (
+        checks.listed(range(100)) == "0, 1, 2, 3, 4, 5, 6, 7, … and 92 more" and checks.listed("abc", most=1) == "a, … and 2 more"
+    )

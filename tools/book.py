@@ -22,6 +22,7 @@ from nibkit.course.claims import LEDGER_PAGE
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 PARTS = ("docs/*.md", "docs/*.png", "notebooks/*.ipynb", "data/**/*.md", "data/**/*.png", "data/claims.csv", "LICENSE")
+MARK = ".made-by-nibkit"  # in folders that may be deleted and built again
 PICTURE = "docs/first-explanation.png"  # on the start page; the first picture of notebook 00
 
 
@@ -29,11 +30,14 @@ def build_book(out: Path = BUILD, executed: Mapping[str, nbformat.NotebookNode] 
     """Build ``out``/book, by way of its sources in ``out``/book-source; returns the page to open.
 
     ``executed`` has notebooks, by file name, that take the place of the stored ones. Raises RuntimeError with Sphinx's own words
-    if it has anything to say: every warning counts.
+    if it has anything to say: every warning counts; and before any work where one of the two folders holds something else.
     """
     source, book = out / "book-source", out / "book"
+    check_place(out)
     for folder in (source, book):
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / MARK).touch()
     gather(source, executed or {})
     options = ["-b", "html", "-q", "-W", "--keep-going", "-j", "auto", "-c", ROOT / "docs", "-d", source / ".doctrees"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
@@ -42,6 +46,13 @@ def build_book(out: Path = BUILD, executed: Mapping[str, nbformat.NotebookNode] 
     if done.returncode:
         raise RuntimeError(f"the book could not be built without a warning:\n{done.stderr.strip()}")
     return book / "index.html"
+
+
+def check_place(out: Path) -> None:
+    """RuntimeError where a book in ``out`` would take the place of something else."""
+    for folder in (out / "book-source", out / "book"):
+        if folder.exists() and out != BUILD and not (folder / MARK).is_file():
+            raise RuntimeError(f"{folder} is there already and is no book of ours: give another folder by --out, or delete it")
 
 
 def gather(folder: Path, executed: Mapping[str, nbformat.NotebookNode]) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 import nibkit as nk
 from benchmarks.tables import markdown, table
 from nibkit.course.claims import kind_of, read_ledger
+from nibkit.outputs import written_whole
 
 from .book import PICTURE, ROOT, first_picture
 
@@ -169,7 +170,8 @@ def main() -> None:
     for name, content in made_pages().items():
         path = ROOT / name
         if not path.exists() or path.read_bytes() != content:
-            path.write_bytes(content)
+            with written_whole(path) as file:
+                file.write_bytes(content)
             print(f"written: {name}")
 
 

@@ -25,7 +25,9 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .book import BUILD, ROOT, build_book, first_picture
+from nibkit.outputs import written_whole
+
+from .book import BUILD, ROOT, build_book, check_place, first_picture
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # in kernels: spinning threads cost twentyfold on some virtual machines
 FOLDER = ROOT / "notebooks"
@@ -54,12 +56,15 @@ def main() -> int:
     chosen = [path for path in paths if path.name.startswith(tuple(args.names or [""]))]
     runs: list[Run] = []
     try:
+        if not args.inplace:
+            check_place(args.out.resolve())
         with tqdm(chosen, unit="notebook", file=sys.stdout) as bar:
             for path in bar:
                 bar.set_postfix_str(path.stem)
                 runs.append(run_notebook(path))
                 if args.inplace:
-                    nbformat.write(runs[-1].notebook, path)
+                    with written_whole(path) as file:
+                        nbformat.write(runs[-1].notebook, file)
                 elif path.name.startswith("00_"):
                     bar.write(f"the first explanation: {os.path.relpath(keep_first_picture(runs[-1], args.out))}")
         sum_up(runs)
@@ -148,7 +153,8 @@ def keep_first_picture(run: Run, out: Path) -> Path:
     """Write the notebook's first picture as ``out``/first-explanation.png; returns the file."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "first-explanation.png"
-    file.write_bytes(first_picture(run.notebook))
+    with written_whole(file) as beside:
+        beside.write_bytes(first_picture(run.notebook))
     return file
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import nbformat
 
+from nibkit.outputs import check_output, written_whole
+
 from .book import BUILD, ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -46,9 +48,13 @@ def main() -> None:
     if unknown := [name for name in args.names if not any(path.name.startswith(name) for path in paths)]:
         parser.error(f"no notebook of that name in {FOLDER.name}/: {' '.join(unknown)}")
     paths = [path for path in paths if path.name.startswith(tuple(args.names or [""]))]
+    if args.out.resolve() == FOLDER:
+        parser.error(f"--out {args.out} is where the notebooks lie, which would lose their solutions: give another folder")
     args.out.mkdir(parents=True, exist_ok=True)
     for path in paths:
-        nbformat.write(student_version(nbformat.read(path, as_version=4)), args.out / path.name)
+        check_output("--out", args.out / path.name, [path])
+        with written_whole(args.out / path.name, "--out") as file:
+            nbformat.write(student_version(nbformat.read(path, as_version=4)), file)
     print(f"{len(paths)} notebooks for students: {args.out}")
 
 

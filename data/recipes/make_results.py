@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nibkit as nk
 from nibkit.methods import controls
+from nibkit.outputs import written_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 BETAS = [k / 100 for k in range(1, 10)] + [k / 10 for k in range(1, 10)]  # those of Table 5
@@ -67,7 +68,8 @@ def main() -> None:
         pairs = nk.datasets.shapes(count, seed, captions="some")
         table = nk.evaluate(clip, pairs, methods, kept / f"{name}.sqlite", curve_steps=steps)
         path = ROOT / "data" / "results" / f"{name}.csv"
-        table[[column for column in COLUMNS if column in table]].to_csv(path, index=False, float_format="%.4g")
+        with written_whole(path) as file:
+            table[[column for column in COLUMNS if column in table]].to_csv(file, index=False, float_format="%.4g")
         print(f"{path.relative_to(ROOT)}: {len(table)} rows")
 
 

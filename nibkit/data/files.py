@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checks import listed
 from .pairs import Pair, Refuse, Skipped, pair_of, shuffled
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jp2"}
@@ -119,7 +120,8 @@ def find_column(row: Mapping, name: str | None, usual: Sequence[str], what: str)
             raise ValueError(f"{name!r} and {same[0]!r} differ in case alone: name the one that is meant, {what}={name!r}")
     if name is None or name not in row:
         asked = f"no column {name!r}" if name is not None else f"no column that looks like the {what}s"
-        raise ValueError(f'{asked}; there are {", ".join(map(repr, row))}: name it, for example {what}="{next(iter(row), what)}"')
+        there = listed(map(repr, row))
+        raise ValueError(f'{asked}; there are {there}: name it, for example {what}="{next(iter(row), what)}"')
     return name
 
 

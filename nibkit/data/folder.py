@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..checks import check_whole
+from ..checks import check_whole, listed
 from .files import CAPTION_COLUMNS, IMAGE_COLUMNS, check_names, find_column, finder, read_table, refuser, sidecars
 from .pairs import Pair, Pairs, Skipped, cell_text, pairs_of, shuffled
 
@@ -58,7 +58,7 @@ def folder(
     if table is None:
         tables = sorted(file.name for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv", ".jsonl"))
         if len(tables) > 1:
-            raise ValueError(f"{root} holds several tables: choose one, for example table={tables[0]!r} (of {', '.join(tables)})")
+            raise ValueError(f"{root} holds several tables: choose one, for example table={tables[0]!r} (of {listed(tables)})")
         if not tables:
             return Pairs(root.name, sidecars(root, seed, refuse), limit=limit, check=check, refuse=refuse, hint=NO_TABLE)
         table = tables[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from ..checks import check_whole
+from ..checks import check_whole, listed
 from .files import CAPTION_COLUMNS, find_column
 from .pairs import Pair, Pairs, Skipped, Stream, cell_text, pairs_of, shuffled
 
@@ -39,7 +39,7 @@ def huggingface(
     """
     limit, seed = check_whole("limit", limit, optional=True), check_whole("seed", seed, least=0, optional=True)
     if isinstance(dataset, Mapping):
-        raise ValueError(f"this is a data set of all splits ({', '.join(map(str, dataset))}): give one of them")
+        raise ValueError(f"this is a data set of all splits ({listed(dataset)}): give one of them")
     if isinstance(dataset, Iterator) or not isinstance(dataset, Iterable):
         raise TypeError(f"dataset must be something that yields dicts any number of times; got {type(dataset).__name__}")
     source: Any = _undecoded(dataset, image)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import warnings
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm.auto import tqdm
 
 from ..checks import escaped, outside
@@ -58,15 +57,10 @@ class Skipped(NamedTuple):
 def read_picture(source: Any) -> Image.Image:
     """What ``Pair.source`` may be, as an RGB PIL image. ValueError, TypeError or OSError if it can't be read."""
     try:
-        made = source() if callable(source) else source
-        if isinstance(made, bytes):
-            made = Image.open(io.BytesIO(made))
-        return to_rgb(made)
-    except UnidentifiedImageError as error:
-        raise ValueError("image is no readable picture: the file is damaged, or none") from error
+        return to_rgb(source() if callable(source) else source)
     except (OSError, ValueError, TypeError, MemoryError):
         raise
-    except Exception as error:  # PIL lets through whatever a damaged file makes it do, such as dividing by zero
+    except Exception as error:  # whatever a function that should return a picture stumbles over
         raise ValueError(f"image can't be read ({type(error).__name__}: {error})") from error
 
 

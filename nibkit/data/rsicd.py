@@ -12,7 +12,7 @@ import itertools
 import os
 from pathlib import Path
 
-from ..checks import check_whole
+from ..checks import check_whole, listed
 from ..model.clip import Clip
 from .files import first_there, read_json, refuser
 from .flickr8k import check_caption, choose_captions
@@ -61,7 +61,7 @@ def rsicd(
         raise ValueError(f"{table} is damaged, or of another layout ({reason}): download it again") from error
     splits = {info["split"] for _, _, info in rows.values()}
     if split is not None and split not in splits:
-        raise ValueError(f"there is no split {split!r}, only {', '.join(sorted(map(str, splits)))}")
+        raise ValueError(f"there is no split {split!r}, only {listed(sorted(map(str, splits)))}")
     chosen = [row for row in rows.values() if split in (None, row[2]["split"])]
     pairs = choose_captions(shuffled(chosen, seed), images, caption, clip, refuser(outside, images))
     return Pairs("RSICD", itertools.chain(twice, pairs), limit=limit, check=check, hint=__doc__)

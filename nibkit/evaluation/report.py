@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..checks import check_choice, check_number, check_whole
+from ..checks import check_choice, check_number, check_whole, listed
 from ..metrics.names import COSTS, better
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def choose(summary: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
         counted = set(summary.loc[summary["n"] > 0, "metric"])
         return [metric for metric in known if metric in counted and (metric not in COSTS or metric in SHOWN_COSTS)]
     if unknown := [metric for metric in metrics if metric not in known]:
-        raise ValueError(f"no metric {unknown[0]!r} in the summary: it has {', '.join(known)}")
+        raise ValueError(f"no metric {unknown[0]!r} in the summary: it has {listed(known)}")
     return list(metrics)
 
 
@@ -77,7 +78,7 @@ def cells_of(metric: str, rows: pd.DataFrame, significance: float, style: str) -
         if not math.isnan(best) and round(value, decimals) == round(best, decimals):
             text = rf"\textbf{{{text}}}" if style == "latex" else f"**{text}**"
         if row.get("p_holm", math.nan) < significance:
-            text += r"$^{*}$" if style == "latex" else r"\*"
+            text += r"$^{*}$" if style == "latex" else "*"
         if not math.isnan(row["low"]):
             text += f" [{row['low']:.{decimals}f}, {row['high']:.{decimals}f}]"
         cells[str(method)] = text
@@ -107,7 +108,7 @@ def escape(text: str, style: str) -> str:
     """Text that markdown and LaTeX print as it is."""
     if style == "latex":
         return "".join(LATEX.get(letter, letter) for letter in text)
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    return re.sub(r"[\\|*`<]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])", r"\\\g<0>", text)  # inside a word "_" is a plain letter
 
 
 def plot_summary(summary: pd.DataFrame, metrics: Sequence[str] | None = None, columns: int = 4) -> Figure:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ..checks import check_number, check_seed, check_whole
+from ..checks import check_number, check_seed, check_whole, listed
 from ..metrics.names import COSTS, better
 
 Interval = Callable[[np.ndarray], tuple[float, float]]  # of the mean of some values [n]
@@ -58,13 +58,13 @@ def summarise(
         raise ValueError(f"the table has two rows of pair {twice['pair']!r} and method {twice['method']!r}")
     methods = table["method"].unique().tolist()
     if against is not None and against not in methods:
-        raise ValueError(f"against={against!r} is not in the table: its methods are {', '.join(methods)}")
+        raise ValueError(f"against={against!r} is not in the table: its methods are {listed(methods)}")
     level, resamples = check_number("level", level, above=0, below=1), check_whole("resamples", resamples)
     bootstrap = functools.partial(interval, level=level, resamples=resamples, seed=check_seed(seed))
     columns = [name for name in table.columns if name not in ("pair", "method")]
     chosen = [name for name in columns if better(name)] if metrics is None else list(metrics)
     if unknown := set(chosen) - set(columns):
-        raise ValueError(f"no metric {sorted(unknown)[0]!r} in the table: it has {', '.join(columns)}")
+        raise ValueError(f"no metric {sorted(unknown)[0]!r} in the table: it has {listed(columns)}")
     rows = []
     for metric in chosen:
         wide, cost = table.pivot(index="pair", columns="method", values=metric).astype(float), metric in COSTS

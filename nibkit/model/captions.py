@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..checks import outside
+from ..checks import listed, outside
 
 
 def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
@@ -17,6 +17,11 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
     for i, caption in enumerate(captions):
         if not isinstance(caption, str):
             raise TypeError(f"caption {i} must be a string; got {type(caption).__name__}")
+        try:
+            caption.encode()
+        except UnicodeEncodeError as error:
+            half = f"a lone surrogate, {caption[error.start]!r} at position {error.start}"
+            raise ValueError(f"caption {i} is no whole text ({half}): read its file as UTF-8") from error
         if not caption.strip():
             raise ValueError(f"caption {i} is empty: write what the picture should be compared with")
         body = tokenizer(caption, verbose=False)["input_ids"][1:-1]
@@ -28,7 +33,7 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
         unknown, special = tokenizer.unk_token_id, {tokenizer.bos_token_id, tokenizer.eos_token_id}
         if unknown is not None and unknown not in special:
             if strange := [word for word in re.findall(r"\w+", caption) if unknown in tokenizer(word)["input_ids"]]:
-                warnings.warn(f"caption {i}: this model does not know {', '.join(map(repr, strange))}", stacklevel=outside())
+                warnings.warn(f"caption {i}: this model does not know {listed(map(repr, strange))}", stacklevel=outside())
 
 
 def tokenize(captions: Sequence[str], tokenizer: Any) -> tuple:

@@ -50,7 +50,7 @@ class Clip:
         """Pictures and captions made into a batch on the model's device.
 
         Args:
-            images: one picture or several: PIL images, paths, or arrays (see ``pictures.to_rgb`` for all that is taken).
+            images: one picture or several: PIL images, paths, arrays, bytes (see ``pictures.to_rgb`` for all that is taken).
             captions: one caption for each picture.
 
         Raises:

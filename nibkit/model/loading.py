@@ -78,6 +78,8 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.
             )
     except (SafetensorError, RuntimeError, OSError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):  # torch's advice is to load it unsafely
+            first = "a pickle that is damaged or holds more than tensors; no code of it is run"
         raise ValueError(f"{folder} holds no readable CLIP weights ({first}): download or save them again") from error
     if report["missing_keys"]:
         raise ValueError(f"{folder} lacks weights, {sorted(report['missing_keys'])[0]} among them: download or save them again")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..checks import outside
 
+BYTES = (bytes, bytearray, memoryview)
 PICTURE = (str, os.PathLike, Image.Image)  # these count as one picture, not as a list of pictures
 MAX_ASPECT = 100  # a picture more elongated than this is refused: its resized form would not fit in memory
 
@@ -21,9 +23,10 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     """Any picture as an RGB PIL image: rotated as its EXIF says, alpha laid on white, 16 bits and floats brought to 8.
 
     Args:
-        image: a path, a PIL image, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], of bytes, of 16-bit numbers,
-            of booleans or of floats in 0 … 1. 16-bit numbers count as 0 … 65535; where none is above 4095, as a camera of
-            12 bits writes them, a warning says that they are to be scaled.
+        image: a path, a PIL image, a picture's file as bytes or opened in binary mode (``io.BytesIO``, say), or an array [H, W],
+            [H, W, 1], [H, W, 3] or [H, W, 4], of bytes, of 16-bit numbers, of booleans or of floats in 0 … 1. 16-bit numbers
+            count as 0 … 65535; where none is above 4095, as a camera of 12 bits writes them, a warning says that they are to be
+            scaled.
         name: how error messages call it.
 
     Raises:
@@ -31,15 +34,23 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     """
     if isinstance(image, (str, os.PathLike)):
         image = _open(image, name)
+    elif isinstance(image, BYTES):
+        image = _decode(io.BytesIO(image), f"{name}, of {len(image)} bytes,")
+    elif hasattr(image, "read"):
+        image = _decode(image, f"{name}, a file object,")
     elif isinstance(image, torch.Tensor):
-        raise TypeError(f"{name} is a tensor: give a picture (PIL, array, path), or normalised pixels to nk.Inputs")
+        raise TypeError(
+            f"{name} is a tensor {list(image.shape)}: give an array [H, W, 3] (tensor.permute(1, 2, 0).numpy(), say), "
+            "a PIL image or a path; pixels that are normalised already go into nk.Inputs"
+        )
     if not isinstance(image, Image.Image):
-        image = _from_array(np.asarray(image), name)
+        image = _from_array(_as_array(image, name), name)
     try:
         image.load()  # PIL opens lazily: damage shows only now
         image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, ZeroDivisionError) as error:  # the last: a fraction of damaged EXIF
-        raise ValueError(f"{name} can't be read ({error}): the file is damaged, save it again") from error
+    except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{name} can't be read ({reason}): the file is damaged, save it again") from error
     if image.mode.startswith(("I", "F")):
         image = _from_array(np.asarray(image), name)
     try:
@@ -59,21 +70,36 @@ def _open(path: str | os.PathLike, name: str) -> Image.Image:
         raise ValueError(f"{name}: {os.fspath(path)!r} is a folder: give a picture in it")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{name}: there is no file {os.fspath(path)!r}")
+    return _decode(path, f"{name}: {os.fspath(path)!r}")
+
+
+def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
+    """The picture in a file; ValueError, which calls it ``what``, if there is none, or none that can be read."""
     try:
-        with Image.open(path) as file:
-            file.load()
-            return file
+        with Image.open(file) as picture:
+            picture.load()
+            return picture
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: {os.fspath(path)!r} is too large to open safely ({error}): make it smaller first") from error
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{name}: {os.fspath(path)!r} is no readable picture ({error})") from error
+        raise ValueError(f"{what} is too large to open safely ({error}): make it smaller first") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{what} is no readable picture: it is damaged, or of a kind that is not known") from error
+    except Exception as error:  # whatever damage makes PIL do
+        raise ValueError(f"{what} is no readable picture ({str(error) or type(error).__name__}): save it again") from error
+
+
+def _as_array(image: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(image)
+    except Exception as error:  # lists of unequal lengths, or a foreign type's own error
+        raise TypeError(f"{name} must be a picture, a path or an array; got {type(image).__name__} ({error})") from error
 
 
 def _from_array(array: np.ndarray, name: str) -> Image.Image:
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
-        raise ValueError(f"{name} must be an array [H, W], [H, W, 3] or [H, W, 4]; got {list(array.shape)}")
+        mend = " (colours come last: array.transpose(1, 2, 0))" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
+        raise ValueError(f"{name} must be an array [H, W], [H, W, 3] or [H, W, 4]; got {list(array.shape)}{mend}")
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
     elif np.issubdtype(array.dtype, np.floating):
@@ -101,8 +127,13 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
 
 
 def as_list(value: Any, kind: type | tuple[type, ...], name: str) -> list:
-    """One thing or many: a string, a path, a picture or an array [H, W(, C)] counts as one. TypeError if it is neither."""
-    if isinstance(value, kind) or (isinstance(value, np.ndarray) and value.ndim in (2, 3)):
+    """One thing or many: a string, a path, a picture, bytes, an open file or an array [H, W(, C)] counts as one.
+
+    TypeError if it is neither.
+    """
+    if isinstance(value, kind) or isinstance(value, BYTES) or hasattr(value, "read"):
+        return [value]
+    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim in (2, 3):
         return [value]
     if not isinstance(value, Iterable):
         raise TypeError(f"{name} must be one or a list of them; got {type(value).__name__}")

@@ -12,7 +12,7 @@ from PIL import Image
 
 import nibkit as nk
 from nibkit.__main__ import main
-from nibkit.evaluation import compare
+from nibkit.evaluation import arguments, compare
 from nibkit.evaluation.store import read_results
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_as_a_command_of_its_own(tmp_path):
         cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 0 and "8/8" in done.stderr and "arning" not in done.stderr
-    assert done.stdout.startswith("| method | image\\_drop ↓ |") and f"8 rows in {tmp_path / 'r.sqlite'}" in done.stderr
+    assert done.stdout.startswith("| method | image_drop ↓ |") and f"8 rows in {tmp_path / 'r.sqlite'}" in done.stderr
     assert len(read_results(tmp_path / "r.sqlite")) == 8
 
 
@@ -89,17 +89,17 @@ def test_a_folder_with_damaged_pictures(capfd):
     assert "n = 2 pairs" in out and "skipped: 1.png: " in err
 
 
-def test_rows_that_cannot_be_used_are_listed_up_to_a_hundred(capfd):
-    compare.list_skipped([(f"{i}.jpg", "missing picture") for i in range(compare.LISTED + 2)])
+def test_rows_that_cannot_be_used_are_listed_up_to_eight(capfd):
+    compare.list_skipped([(f"{i}.jpg", "missing\npicture") for i in range(10)], "look there")
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == compare.LISTED + 1 and lines[0] == "skipped: 0.jpg: missing picture" and "and 2 more" in lines[-1]
+    assert len(lines) == 9 and lines[0] == "skipped: 0.jpg: missing picture" and lines[-1] == "skipped: … and 2 more: look there"
 
 
 def test_nothing_that_can_be_explained_is_status_1(capfd):
     Path("a.txt").write_text("a ring")
     Path("a.png").write_bytes(b"no picture")
     assert run("--data", "folder", "--path", ".", "--methods", "nib", "--data-options", "check=False") == 1
-    assert capfd.readouterr().err.endswith("no pair could be explained\n")
+    assert capfd.readouterr().err.endswith("\nerror: no pair could be explained\n")
 
 
 def test_ctrl_c_is_status_130_and_the_same_command_goes_on(monkeypatch, capfd):
@@ -130,10 +130,23 @@ BAD = {
     "option without value": (["--methods", "nib:steps"], "'steps' is no option: write name=value"),
     "method to compare with": (["--methods", "nib", "--against", "m2ib"], "--against m2ib is not among the methods: nib"),
     "method twice": (["--methods", "nib", "nib"], "--methods names one twice"),
-    "batch size": (["--batch-size", "0"], "batch_size must be a whole number"),
+    "batch size": (["--batch-size", "0"], "--batch-size must be a whole number, 1 or more; got 0"),
+    "seed": (["--seed", "-1"], "--seed must be a whole number within 0 … 9223372036854775807; got -1"),
+    "limit": (["--limit", "0"], "--limit must be a whole number, 1 or more; got 0"),
+    "many steps": (
+        ["--methods", "nib:num_steps=100000000"],
+        "num_steps of --methods nib:num_steps=100000000 must be",
+    ),
     "no path": (["--data", "folder"], "--data folder needs --path"),
     "no folder": (["--data", "folder", "--path", "nowhere"], "there is no folder 'nowhere'"),
-    "no scenes": (["--n", "0"], "there are no pairs to explain"),
+    "no scenes": (["--n", "0"], "--n must be a whole number, 1 or more; got 0"),
+    "a path for no data": (["--path", "."], "--path . needs --data: what lies there?"),
+    "scenes of a folder": (
+        ["--data", "folder", "--path", ".", "--n", "3"],
+        "--n is for shapes alone: of folder draw",
+    ),
+    "unknown data option": (["--data-options", "sides=3"], "--data-options sides: shapes takes no such option here"),
+    "data that are not there": (["--data", "flickr8k", "--path", "."], "help('nibkit.data.flickr8k') in Python shows the layout"),
     "data option": (["--data-options", "size"], "'size' is no option: write name=value"),
     "out is a folder": (["--out", "."], "out='.' is a folder"),
     "out is something else": (["--out", __file__], "is a file of another kind"),
@@ -166,4 +179,4 @@ def test_help_tells_the_statuses(capsys):
     with pytest.raises(SystemExit) as stopped:
         run("--help")
     out = capsys.readouterr().out
-    assert stopped.value.code == 0 and "130 stopped by Ctrl-C" in out and all(name in out for name in compare.DATA)
+    assert stopped.value.code == 0 and "130 stopped by Ctrl-C" in out and all(name in out for name in arguments.DATA)

@@ -1,7 +1,9 @@
 """The summary of a benchmark: tests of known value, intervals that cover, tables and a figure that say what the numbers are."""
 
+import html
 import io
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from matplotlib import pyplot as plt
 from scipy import stats
 
@@ -208,11 +211,21 @@ def summary():
 
 def test_markdown(summary):
     lines = format_summary(summary).splitlines()
-    assert lines[0] == "| method | image\\_drop ↓ | image\\_increase ↑ | forward ↓ |"
+    assert lines[0] == "| method | image_drop ↓ | image_increase ↑ | forward ↓ |"
     assert lines[1] == "| --- | ---: | ---: | ---: |"
-    assert lines[2].startswith("| nib | **") and lines[3].startswith("| worse | 2.") and "\\*" in lines[3]
-    assert "\\*" not in lines[4] and all(line.count("|") == 5 for line in lines[:5])
+    assert lines[2].startswith("| nib | **") and lines[3].startswith("| worse | 2.") and "* [" in lines[3]
+    assert "* [" not in lines[4].replace("** [", "") and all(line.count("|") == 5 for line in lines[:5])
     assert lines[6].startswith("n = 30 pairs; mean [95% bootstrap interval]; *: differs from nib")
+
+
+@pytest.mark.parametrize("label", ["nib:num_steps=5", "_mine_", "a|b", "*", "`x`", "back\\slash", "<b>"])
+def test_markdown_shows_every_label_letter_by_letter(summary, label):
+    """Also the star behind a bold number; in a terminal no backslash stands where none is needed."""
+    text = format_summary(summary.assign(method=summary["method"].replace("worse", label)), "markdown")
+    cells = re.findall("<td[^>]*>(.*?)</td>", MarkdownIt("commonmark").enable("table").render(text))
+    plain = [html.unescape(re.sub("</?strong>", "", cell)) for cell in cells]
+    assert label in plain and not any("**" in cell for cell in plain) and any(re.match(r"[\d.]+\* \[", cell) for cell in plain)
+    assert ("\\" in text) == (label != "nib:num_steps=5")
 
 
 def test_the_best_is_the_least_drop_and_the_most_increase(summary):

@@ -142,6 +142,14 @@ def test_what_has_just_run_takes_the_place_of_what_is_stored_and_a_warning_is_an
     assert shown == first_picture(other) != (ROOT / PICTURE).read_bytes()
 
 
+def test_a_folder_that_is_no_book_is_left_alone(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "novel.txt").write_text("precious")
+    with pytest.raises(RuntimeError, match="book is there already and is no book of ours"):
+        build_book(tmp_path)
+    assert (tmp_path / "book" / "novel.txt").read_text() == "precious" and not (tmp_path / "book-source").exists()
+
+
 def test_a_notebook_without_a_picture_says_so():
     with pytest.raises(ValueError, match="shows no picture: run it first"):
         first_picture(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]))

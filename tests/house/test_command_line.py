@@ -85,7 +85,7 @@ def test_a_folder_can_be_named(picture, scene, tmp_path, capsys):
 
 def test_by_default_the_figure_lies_where_one_stands(picture, scene, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert explain(picture, scene.caption, "--steps", 1) == 0 and (tmp_path / "map.png").is_file()
+    assert explain(picture, scene.caption, "--steps", 1) == 0 and (tmp_path / "scene-explained.png").is_file()
 
 
 def test_unknown_words_are_a_remark_not_an_error(picture, tmp_path, capsys):
@@ -96,16 +96,19 @@ def test_unknown_words_are_a_remark_not_an_error(picture, tmp_path, capsys):
 
 BAD = {
     "missing picture": (["nowhere.png", "a ring"], "there is no file 'nowhere.png'"),
-    "no picture": ([__file__, "a ring"], "is no readable picture"),
+    "no picture": ([__file__, "a ring"], "is no readable picture: it is damaged, or of a kind that is not known"),
     "empty caption": (["PICTURE", " "], "caption 0 is empty"),
     "long caption": (["PICTURE", "red " * 90], "caption 0 has 92 tokens, the model reads at most 77"),
-    "layer": (["PICTURE", "a ring", "--layer", "13"], "layer must be a whole number within 0 … 12"),
-    "steps": (["PICTURE", "a ring", "--steps", "0"], "num_steps must be a whole number"),
+    "layer": (["PICTURE", "a ring", "--layer", "13"], "--layer must be a whole number within 0 … 12"),
+    "layer below": (["PICTURE", "a ring", "--layer", "-1"], "--layer must be a whole number, 0 or more; got -1"),
+    "steps": (["PICTURE", "a ring", "--steps", "0"], "--steps must be a whole number within 1 … 10000; got 0"),
+    "many steps": (["PICTURE", "a ring", "--steps", "100000000"], "--steps must be a whole number within 1 … 10000"),
     "device": (["PICTURE", "a ring", "--device", "tpu"], "unknown device 'tpu'"),
     "no clip": (["PICTURE", "a ring", "--clip", "."], "holds no CLIP: it has no config.json"),
     "no folder": (["PICTURE", "a ring", "--clip", "/nowhere/at/all"], "there is no folder"),
     "no place for the figure": (["PICTURE", "a ring", "--out", "nowhere/map.png"], "there is no folder 'nowhere' for --out"),
-    "unknown kind of figure": (["PICTURE", "a ring", "--out", "map.xyz"], "map.xyz"),
+    "unknown kind of figure": (["PICTURE", "a ring", "--out", "map.xyz"], "--out map.xyz is no file name of a figure"),
+    "a figure that needs LaTeX": (["PICTURE", "a ring", "--out", "map.pgf"], "--out map.pgf is no file name of a figure"),
     "figure is a folder": (["PICTURE", "a ring", "--out", "."], "--out"),
 }
 
@@ -126,8 +129,8 @@ def test_a_caption_with_dollars_is_drawn(picture, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, usage",
     [
-        ([], "usage: nibkit [-h] COMMAND"),
-        (["other"], "usage: nibkit [-h] COMMAND"),
+        ([], "usage: nibkit [-h] [--version] COMMAND"),
+        (["other"], "usage: nibkit [-h] [--version] COMMAND"),
         (["explain"], "usage: nibkit explain "),
         (["explain", "x.png"], "usage: nibkit explain "),
         (["explain", "x.png", "a", "--rule", "simpson"], "usage: nibkit explain "),
@@ -161,6 +164,12 @@ def test_the_model_may_be_named_by_the_environment(picture, tmp_path, capsys, mo
     assert explain(picture, "a ring", "--out", tmp_path / "m.png") == 2
     assert "there is no folder '/nowhere/at/all'" in capsys.readouterr().err
     assert explain(picture, "a ring", "--steps", 1, "--clip", "shapes", "--out", tmp_path / "m.png") == 0
+
+
+def test_the_version(capsys):
+    for command in (["-m", "nibkit"], ["-c", "import sys; from nibkit.__main__ import main; sys.exit(main())"]):
+        done = subprocess.run([sys.executable, *command, "--version"], cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"nibkit {nk.__version__}\n", "")
 
 
 def test_ctrl_c_is_status_130(picture, monkeypatch, capsys):

@@ -16,7 +16,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-IMPORT_NAMES = {"pil": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "huggingface-hub": "huggingface-hub"}
+IMPORT_NAMES = {
+    "pil": "pillow",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+    "markdown-it": "markdown-it-py",
+    "huggingface-hub": "huggingface-hub",
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = {
     canonicalize_name(r.name): r

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nibkit.__main__ import COMMANDS, build_explain_parser
-from nibkit.evaluation.compare import build_parser as build_compare_parser
+from nibkit.evaluation.arguments import build_parser as build_compare_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/compare.md", "docs/gpu.md", "docs/teaching.md", "docs/index.md"]

@@ -15,6 +15,7 @@ PACKAGE = Path(nk.__file__).parent
 FLOORS = {  # the floor plan
     "checks": 1,
     "resources": 1,
+    "outputs": 1,
     "theory": 2,
     "model": 2,
     "course": 2,

@@ -51,3 +51,16 @@ def test_a_name_that_no_notebook_has_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         student.main()
     assert "no notebook of that name in notebooks/: 97" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_the_notebooks_themselves_are_never_overwritten(tmp_path, monkeypatch, capsys):
+    """Neither as the folder, nor by a link to one of them."""
+    before = {path.name: path.read_bytes() for path in student.FOLDER.iterdir() if path.is_file()}
+    (tmp_path / "link").symlink_to(student.FOLDER)
+    (tmp_path / "03_theorem_1.ipynb").symlink_to(student.FOLDER / "03_theorem_1.ipynb")
+    for out, error in ((student.FOLDER, SystemExit), (tmp_path / "link", SystemExit), (tmp_path, ValueError)):
+        monkeypatch.setattr("sys.argv", ["student", "03", "--out", str(out)])
+        with pytest.raises(error):
+            student.main()
+    assert "is where the notebooks lie" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in student.FOLDER.iterdir() if path.is_file()} == before

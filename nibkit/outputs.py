@@ -1,0 +1,111 @@
+"""What is written. Files: never over what was given, refused before any work, whole or not at all. Messages: in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES = ("png", "jpg", "jpeg", "pdf", "svg", "svgz", "eps", "ps", "tif", "tiff", "webp")  # no other program is needed for these
+MAKER = "nibkit"  # what a PNG of ours names as its software
+
+
+def check_output(name: str, path: Path, inputs: Iterable[str | os.PathLike] = ()) -> None:
+    """Raise, before any work, if no file can be written there; ``name`` is the option's.
+
+    inputs: files that were given. None of them may be the output, by whatever path or link it is named.
+
+    Raises ValueError: a folder, a device, one of the inputs. FileNotFoundError: its folder is not there. PermissionError: the
+    file is write-protected. OSError: a read-only or full disk, a name that is too long.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} for {name}: make it first")
+    try:
+        old = _status(path)
+        if old is None or stat.S_ISREG(old.st_mode):
+            with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))) as trial:
+                trial.write(bytes(4096))
+                trial.flush()
+    except OSError as error:
+        raise _unwritable(name, path, error) from error
+    if old is None:
+        return
+    if stat.S_ISDIR(old.st_mode):
+        raise ValueError(f"{name} {path} is a folder: give a file name in it")
+    for given in inputs:
+        if (status := _status(given)) is not None and os.path.samestat(old, status):
+            raise ValueError(f"{name} {path} is an input, too ({given}), and would be overwritten: give another name")
+    if not stat.S_ISREG(old.st_mode):
+        raise ValueError(f"{name} {path} is a device or a pipe: give the name of a file")
+    if not old.st_mode & 0o222:
+        raise PermissionError(f"{name} {path} is write-protected: give another name")
+
+
+def check_figure_path(name: str, path: Path, inputs: Iterable[str | os.PathLike] = ()) -> None:
+    """As ``check_output``; ValueError also where the name's ending is none of ``FIGURES``."""
+    if path.suffix[1:].lower() not in FIGURES:
+        raise ValueError(f"{name} {path} is no file name of a figure: give one such as map.png (or .{', .'.join(FIGURES[1:])})")
+    check_output(name, path, inputs)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, name: str = "the file") -> Iterator[Path]:
+    """A file beside ``path`` to be written in its place; it takes that name at the end, and on any error the old file stays.
+
+    A link is followed, and an old file's permissions are kept. OSError, which names ``name`` and path, if it can't be written.
+    """
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{secrets.token_hex(4)}{target.suffix}")
+    try:
+        yield beside
+        if target.exists():
+            shutil.copymode(target, beside)
+        beside.replace(target)
+    except OSError as error:
+        raise _unwritable(name, path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def save_figure(figure: Figure, path: Path, name: str, dpi: int) -> None:
+    """The figure written whole (see ``written_whole``); a PNG says that nibkit made it."""
+    with written_whole(path, name) as file:
+        figure.savefig(file, dpi=dpi, metadata={"Software": MAKER} if path.suffix.lower() == ".png" else None)
+
+
+def is_our_figure(path: Path) -> bool:
+    """Is it a PNG that ``save_figure`` wrote?"""
+    from PIL import Image
+
+    with contextlib.suppress(Exception), Image.open(path) as picture:  # PIL raises whatever a damaged file makes it do
+        return picture.info.get("Software") == MAKER
+    return False
+
+
+def one_line(text: object, most: int = 600) -> str:
+    """A text, or what an error says, in one line of printable letters, ``most`` of them at most."""
+    line = " ".join(str(text).split())
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    return line if len(line) <= most else f"{line[:most]} …"
+
+
+def _status(path: str | os.PathLike) -> os.stat_result | None:
+    """What the system says of the file; None if there is none."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _unwritable(name: str, path: Path, error: OSError) -> OSError:
+    reason = error.strerror or error
+    return OSError(f"{name} {path} can't be written ({reason}): choose a place that you may write to and that has room")

@@ -1,0 +1,125 @@
+"""Pictures as bytes, open files and tensors; damaged ones of every format: read, or refused by name."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import nibkit as nk
+from nibkit.model.pictures import to_rgb
+
+CAPTION = "a red circle"
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return nk.load_clip("shapes", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    return Image.fromarray(np.random.RandomState(0).randint(0, 256, (30, 40, 3)).astype(np.uint8))
+
+
+def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_bytes_and_open_files_are_read(clip, picture, tmp_path):
+    data = encoded(picture)
+    (tmp_path / "x.png").write_bytes(data)
+    expected = clip.prepare(picture, CAPTION).pixel_values
+    buffer = io.BytesIO(data)
+    with (tmp_path / "x.png").open("rb") as file:
+        for way in (data, bytearray(data), memoryview(data), buffer, buffer, file, [data], [buffer]):
+            assert torch.equal(clip.prepare(way, CAPTION).pixel_values, expected), type(way)
+    assert torch.equal(clip.prepare([data, buffer], [CAPTION] * 2).pixel_values[1], expected[0])
+    assert not buffer.closed
+
+
+@pytest.mark.parametrize(
+    "thing, message",
+    [
+        (b"\x89PNG....", "image 0, of 8 bytes, is no readable picture"),
+        (b"", "image 0, of 0 bytes, is no readable picture"),
+        (bytearray(b"text"), "image 0, of 4 bytes, is no readable picture"),
+        (io.BytesIO(b"text"), "image 0, a file object, is no readable picture"),
+        (io.StringIO("text"), "image 0, a file object, is no readable picture"),
+        (torch.zeros(3, 224, 224), r"image 0 is a tensor \[3, 224, 224\]: give an array \[H, W, 3\]"),
+        (torch.zeros(3, 224, 224, dtype=torch.uint8), r"image 0 is a tensor \[3, 224, 224\]"),
+        (torch.zeros(224, 224), r"image 0 is a tensor \[224, 224\]"),
+        (torch.zeros(1, 3, 224, 224), r"image 0 is a tensor \[3, 224, 224\]"),
+        (np.zeros((3, 224, 224)), r"image 0 must be an array .*; got \[3, 224, 224\] \(colours come last"),
+        ([[[1, 2], [3]]], "image 0 must be a picture, a path or an array; got list"),
+        ([{"bytes": b""}], "image 0 must be"),
+        (3, "images must be one or a list of them; got int"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_no_picture_is_named(clip, thing, message):
+    with pytest.raises((TypeError, ValueError), match=message) as refused:
+        clip.prepare(thing, CAPTION)
+    assert " at 0x" not in str(refused.value)
+
+
+@pytest.mark.parametrize("captions", [b"a ring", io.StringIO("a ring"), torch.zeros(2, 3)])
+def test_captions_that_are_no_text_are_named(clip, picture, captions):
+    with pytest.raises(TypeError, match=f"caption 0 must be a string; got {type(captions).__name__}"):
+        clip.prepare(picture, captions)
+
+
+@pytest.mark.parametrize("caption", ["a red \ud83d heart", "caf\udce9"])
+def test_half_a_letter_in_a_caption_is_named(clip, picture, caption):
+    with pytest.raises(ValueError, match=r"caption 1 is no whole text \(a lone surrogate, '\\ud.*' at position [36]\)"):
+        clip.prepare([picture] * 2, [CAPTION, caption])
+
+
+KINDS = ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "TGA", "ICO", "JPEG2000", "PCX", "SGI", "DDS", "EPS", "ICNS"]
+
+
+@pytest.mark.filterwarnings("ignore")  # PIL's own remarks on what it finds
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_of_any_kind_is_a_picture_or_one_value_error(picture, tmp_path, kind):
+    """Cut off anywhere or with bytes changed, as bytes and as a file."""
+    whole, draw, path = encoded(picture, kind), np.random.RandomState(1), tmp_path / "x"
+    for cut in np.linspace(0, len(whole) - 1, 25).astype(int):
+        broken = bytearray(whole)
+        for where in draw.randint(0, min(len(whole), 200), 4):  # headers are what makes PIL stumble
+            broken[where] = draw.randint(256)
+        for content in (whole[:cut], bytes(broken)):
+            path.write_bytes(content)
+            for given in (content, path):
+                try:
+                    assert to_rgb(given, "image 7").mode == "RGB"
+                except ValueError as error:
+                    assert str(error).startswith("image 7") and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), IndexError(), OverflowError("big"), NotImplementedError(), MemoryError()])
+def test_whatever_pil_stumbles_over_is_named(picture, tmp_path, monkeypatch, error):
+    """When it opens a file, and when it reads the pixels of an image that is open."""
+
+    def fail(*_):
+        raise error
+
+    picture.save(tmp_path / "x.png")
+    lazy = Image.open(tmp_path / "x.png")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    reason = str(error) or type(error).__name__
+    with pytest.raises(ValueError, match=f"image 7: '.*x.png' is no readable picture .{reason}.: save it again"):
+        to_rgb(tmp_path / "x.png", "image 7")
+    with pytest.raises(ValueError, match=f"image 7 can't be read .{reason}.: the file is damaged"):
+        to_rgb(lazy, "image 7")
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_decompression_bomb_is_refused_in_any_form(tmp_path, monkeypatch, as_bytes):
+    Image.new("RGB", (100, 100)).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match="image.* is too large to open safely .*: make it smaller first"):
+        to_rgb(Path(tmp_path / "x.png").read_bytes() if as_bytes else tmp_path / "x.png")
