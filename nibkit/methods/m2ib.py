@@ -85,7 +85,7 @@ def m2ib(
 
 
 def moments(encoder: CutEncoder) -> tuple[torch.Tensor, torch.Tensor]:
-    """(mean, standard deviation) of each channel over all tokens of the pairs, padding left out: [C] and [C], the second ≥ .01."""
+    """(mean, standard deviation ≥ .01) of each channel over all tokens of the pairs, padding left out: [C] and [C]."""
     z = encoder.latents.to(encoder.features)
     tokens = z.flatten(0, 1) if encoder.tower.is_image else z[real_tokens(encoder)]
     return tokens.mean(0), tokens.std(0).clamp_min(LEAST_STD)
