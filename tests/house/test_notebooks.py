@@ -13,7 +13,7 @@ PATHS = sorted(FOLDER.glob("*.ipynb"))
 COMPARED = {
     "00_start_here": 7,
     "01_information_bottleneck": 23,
-    "02_bottleneck_attribution": 12,
+    "02_bottleneck_attribution": 22,
     "03_theorem_1": 24,
     "04_theorem_2": 21,
     "05_theorem_3": 32,

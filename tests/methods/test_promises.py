@@ -25,6 +25,7 @@ CALLS = {  # label: options; the label begins with the method's name
     "nib, adaptive": dict(rule="adaptive", num_steps=20),
     "m2ib": FITTED,
     "m2ib, original": FITTED | ORIGINAL,
+    "m2ib, data noise": FITTED | dict(noise="data", reference=OTHERS),
     "rise": MASKED,
     "rise, original": MASKED | ORIGINAL,
     "gradcam": dict(layer=2),  # the default would leave one block behind, where A · g is 0 but for rounding
@@ -99,7 +100,7 @@ def test_what_comes_back(call, dtype):
     if call in PIXELS:
         assert att.pixels.shape == (3, 48, 48)
         assert relative(att.pixels.unflatten(1, (3, 16)).unflatten(3, (3, 16)).mean((2, 4)), att.image) < 1e-5
-    written = {"distractors": len(DISTRACTORS), "layer": (2, 2)}  # these two are not recorded as they were given
+    written = {"distractors": len(DISTRACTORS), "reference": len(OTHERS), "layer": (2, 2)}  # not recorded as they were given
     given = CALLS[call] if method_of(call) == "nib" else {"variant": "paper"} | CALLS[call]
     for name, value in given.items():
         assert att.options[name] == written.get(name, value), name
@@ -122,7 +123,8 @@ def test_token_strings_and_words_are_those_of_the_inputs(call):
 )
 def test_other_models(call, model):
     clip, size = tiny_clip(seed=1, **model), model.get("image_size", 48)
-    more = dict(distractors=tiny_inputs((6, 4), seed=99, image_size=size)) if "distractors" in CALLS[call] else {}
+    others = tiny_inputs((6, 4), seed=99, image_size=size)
+    more = {name: others for name in ("distractors", "reference") if name in CALLS[call]}
     more |= dict(layer=0) if "layer" in CALLS[call] or method_of(call) == "m2ib" else {}
     att = explain(call, clip, tiny_inputs((5, 7), image_size=size), **more)
     assert att.image.shape == (2, size // 16, size // 16) and att.image.isfinite().all() and att.text.isfinite().all()
@@ -324,6 +326,10 @@ BAD = [
     ("m2ib", dict(draws=0), "draws must be a whole number"),
     ("m2ib", dict(beta=-1), "beta must be .*0 or more"),
     ("m2ib", dict(lr=0), r"\blr\b.* above 0"),
+    ("m2ib", dict(noise="white"), 'noise must be "unit" or "data"; got \'white\''),
+    ("m2ib", dict(noise="data"), "it needs reference=: nk.Inputs"),
+    ("m2ib", dict(noise="data", reference=["a red circle"]), "it needs reference=: nk.Inputs .* got list"),
+    ("m2ib", dict(reference=OTHERS), 'reference is an option of noise="data"'),
     ("gradcam", dict(layer=5), "layer must be .*within 0 … 4.* Grad-CAM"),
     ("gradcam", dict(layer=(1, -1)), r"layer \(text\) must be .*within 0 … 4.* Grad-CAM"),
     ("layer", dict(layer=(1, 2, 3)), "layer must be a whole number or a pair"),

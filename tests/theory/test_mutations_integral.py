@@ -1,4 +1,4 @@
-"""Checks that can fail: a mistake in the formulas of notebooks 02, 05 and 06, or in nibkit, is caught by one of their claims.
+"""Checks that can fail: a mistake in the formulas of notebooks 05 and 06, or in nibkit, is caught by one of their claims.
 
 The notebooks' own cells are run: those tagged "toy" (no model) and a few that need the model, with one piece of source replaced,
 and, for nibkit, those up to the comparison with captum. An unchanged run must pass, a changed one must raise AssertionError.
@@ -130,7 +130,6 @@ IMPORTANCE, LEDGER_05 = "def importance(", ("clip = nk.load_clip", "sides = {", 
 EFFECTS = ("clip = nk.load_clip", "A_by = {", "def removal_effects(")
 REMOVAL = (*EFFECTS, "def counts(", "def interval(", "all patches in one pot", 'nk.claim("AX.26"')
 TOKEN = ("clip = nk.load_clip", "toys = {", "A_ray, A_ten =", "def minmax(", "A_by = {", 'nk.claim("AX.21"')
-SQUEEZE = ("import nibkit as nk", 'nk.claim("BA1"', "def squeeze(", 'nk.claim("BA3"', 'nk.claim("BA4"')
 NIB_RULE = ', rule="log-gauss")'
 IN_THE_MODEL = [  # (notebook, cells, pairs, what is wrong, source, its replacement)
     (
@@ -179,10 +178,6 @@ IN_THE_MODEL = [  # (notebook, cells, pairs, what is wrong, source, its replacem
         "for i in range(1, z.shape[1]):",
         "for i in range(z.shape[1] - 1):",
     ),
-    ("02_bottleneck_attribution", SQUEEZE, 0, "the optimiser takes no step", "optimizer.step()", "pass"),
-    ("02_bottleneck_attribution", SQUEEZE, 0, "score with the wrong sign", "- score(noisy).mean()", "+ score(noisy).mean()"),
-    ("02_bottleneck_attribution", SQUEEZE, 0, "β forgotten", "beta * divergence(z, lam).mean()", "0 * divergence(z, lam).mean()"),
-    ("02_bottleneck_attribution", SQUEEZE, 0, "variance for its root", "[[(1 - lam) ** 2]]", "[[1 - lam]]"),
 ]
 
 
@@ -253,18 +248,6 @@ NIBKIT = {
     "channel mean instead of sum": slopes_times(lambda z: 1 / z.shape[-1]),
     "half the weights": slopes_times(lambda z: 0.5),
 }
-
-
-def lam_for_its_square(monkeypatch):
-    module = importlib.import_module("nibkit.methods.m2ib")
-    wrong = lambda z, lam: 0.5 * ((1 - lam) ** 2 + lam * z**2 - 1) - torch.log(1 - lam)  # noqa: E731
-    monkeypatch.setattr(module, "divergence", wrong)
-
-
-def test_mistake_in_the_divergence_is_caught(monkeypatch):
-    lam_for_its_square(monkeypatch)
-    with pytest.raises(AssertionError):
-        run(model_cells("02_bottleneck_attribution", SQUEEZE, 0))
 
 
 def test_nibkit_agrees_with_captum():
