@@ -73,7 +73,7 @@ def information_gaussian(cov: ArrayLike, lam: float, sigma: float) -> float:
 
 
 def kl_bound(z: Law, lam: float, sigma: float, mean: ArrayLike = 0.0) -> float:
-    """E KL[N(λz, σ²I) ‖ N(mean, σ²I)] = E‖λz − mean‖² / (2σ²) in nats: what Appendix B computes in place of I(z̃; x).
+    """E KL[N(λz, σ²I) ‖ N(mean, σ²I)] = E‖λz − mean‖² / (2σ²) in nats: Appendix B's expression, as we read it.
 
     It is I(z̃; x) + KL(P(z̃) ‖ N(mean, σ²I)), so an upper bound of I. ``mean``: [d] or a number. ValueError unless λ ≥ 0, σ > 0.
     """

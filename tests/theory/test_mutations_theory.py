@@ -133,7 +133,7 @@ MUTATIONS = [  # (notebook, what is wrong, a piece of the source, its replacemen
         "Eq. 3: 1 − λ for λ",
         "return width(lam) * z + noise",
         "return (1 - width(lam)) * z + noise",
-        "T1.8 T1.9 T1.10 T1.12 T1.16",
+        "T1.8 T1.10 T1.12 T1.16",
     ),
     (T1, "Eq. 2: weight of the noise dropped", "lam * z + (1 - lam) * noise", "lam * z + noise", "T1.19 T1.20"),
     (T1, "Eq. 2: λ and 1 − λ exchanged", "lam * z + (1 - lam) * noise", "(1 - lam) * z + lam * noise", "T1.19 T1.20"),
@@ -143,7 +143,7 @@ MUTATIONS = [  # (notebook, what is wrong, a piece of the source, its replacemen
         "information: h(ε) added",
         "step) - differential_entropy(noise, step)\n\n\ndef pointwise",
         "step) + differential_entropy(noise, step)\n\n\ndef pointwise",
-        "T1.2 T1.10 T1.11 T1.15 T1.18",
+        "T1.2 T1.10 T1.11 T1.15",
     ),
     (T1, "pointwise information: wrong sign", "surprise = -np.log(", "surprise = np.log(", "T1.12"),
     (T1, "bound: dropped ½", "second / (2 * positive", "second / (positive", "T1.3 T1.6"),
@@ -156,13 +156,13 @@ MUTATIONS = [  # (notebook, what is wrong, a piece of the source, its replacemen
         "mmse: missing square of the guess",
         "(numerator**2 / np.maximum(",
         "(np.abs(numerator) / np.maximum(",
-        "T1.13 T1.26 T1.14",
+        "T1.13 T1.14",
     ),
-    (T1, "mmse: missing square of the shrinking", "shrink**2 * unexplained", "shrink * unexplained", "T1.26"),
-    (T1, "mmse: own spread dropped", "return z.dim * z.spread**2 * shrink + shrink**2", "return shrink**2", "T1.26"),
-    (T1, "rate: λ² for λ", "return lam / sigma**2 * error", "return lam**2 / sigma**2 * error", "T1.13 T1.26 T1.14"),
-    (T1, "rate: σ for σ²", "return lam / sigma**2 * error", "return lam / sigma * error", "T1.13 T1.26 T1.14"),
-    (T1, "rate: a factor 2", "return lam / sigma**2 * error", "return 2 * lam / sigma**2 * error", "T1.13 T1.26 T1.14"),
+    (T1, "mmse: missing square of the shrinking", "shrink**2 * unexplained", "shrink * unexplained", "T1.13"),
+    (T1, "mmse: own spread dropped", "return z.dim * z.spread**2 * shrink + shrink**2", "return shrink**2", "T1.13"),
+    (T1, "rate: λ² for λ", "return lam / sigma**2 * error", "return lam**2 / sigma**2 * error", "T1.13 T1.14"),
+    (T1, "rate: σ for σ²", "return lam / sigma**2 * error", "return lam / sigma * error", "T1.13 T1.14"),
+    (T1, "rate: a factor 2", "return lam / sigma**2 * error", "return 2 * lam / sigma**2 * error", "T1.13 T1.14"),
     (T1, "covariance: own spread dropped", " + self.spread**2 * np.eye(self.dim)", "", "T1.4"),
     (T2, "Eq. 3: λ² for λ", "return width(lam) * z + noise", "return width(lam) ** 2 * z + noise", "T2.2 T2.3 T2.4 T2.5 T2.9"),
     (
@@ -223,7 +223,7 @@ IN_NOTEBOOKS = [  # (notebook, what is wrong, a piece of a cell, its replacement
         "stats.norm.pdf(t, 0, tau) * special.ndtr(-lam * t / (sigma * tau))",
         "T2.10",
     ),
-    (T2, "z̃: noise weighted by 1 − λ", "+ 0.01 * dice.standard_normal", "+ 0.3 * 0.01 * dice.standard_normal", "T2.1"),
+    (T2, "z̃: noise weighted by 1 − λ", "+ 0.01 * rng.standard_normal", "+ 0.3 * 0.01 * rng.standard_normal", "T2.1"),
     (
         T2,
         "by definition: λ dropped",
@@ -248,6 +248,8 @@ IN_NOTEBOOKS = [  # (notebook, what is wrong, a piece of a cell, its replacement
         "T2.13",
     ),
     (T2, "float32: noise of 1e-7", "(1e-9 * draw", "(1e-7 * draw", "T2.17"),
+    (T2, "bins of tanh: their edges not taken back to x", "np.arctanh(inner) / w", "inner / w", "T2.26"),
+    (T2, "bins of the linear unit: weight dropped", "binned(wide / w)", "binned(wide)", "T2.26"),
 ]
 
 
@@ -307,7 +309,8 @@ def use(sources: dict[str, str], monkeypatch) -> None:
 @pytest.mark.parametrize("name", [IB, T1, T2])
 def test_unchanged_notebook_passes(name, monkeypatch):
     use(SOURCES, monkeypatch)
-    assert len(re.findall("[✓◐✗] ", run(toy_cells(name)))) == len(claims_in(toy_cells(name))) >= 20
+    shown = re.findall("^[✓◐✗] ", run(toy_cells(name)), re.M)
+    assert len(shown) == len(claims_in(toy_cells(name))) >= 18
 
 
 @pytest.mark.parametrize("name", [IB, T1, T2])
@@ -336,7 +339,7 @@ def test_mistake_in_a_notebook_is_caught(name, what, old, new, ids, monkeypatch)
 
 
 @pytest.mark.parametrize("new, caught", [("lam, 1.0", False), ("1.0 - lam, 1.0", True), ("0.02, 1.0", True)])
-def test_dice_that_show_no_growth_fail_claim_t1_25(new, caught):
+def test_draws_that_show_no_growth_fail_claim_t1_25(new, caught):
     """The cell that needs CLIP's features, given others: it passes, and fails where the valve works backwards or not at all."""
     cells = nbformat.read(ROOT / "notebooks" / f"{T1}.ipynb", as_version=4).cells
     source = next(c.source for c in cells if 'nk.claim("T1.25"' in c.source)
