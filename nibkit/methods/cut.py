@@ -129,4 +129,13 @@ def gradient_of(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) 
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         values = score(x)
+    check_gradient(values)
     return torch.autograd.grad(values, x, torch.ones_like(values))[0]
+
+
+def check_gradient(score: torch.Tensor) -> None:
+    """ValueError if no gradient can come back from a score, through quantised layers or torch.no_grad() in the model."""
+    if not score.requires_grad:
+        raise ValueError(
+            "no gradient passes through this model (quantised layers, or torch.no_grad() in it): take rise, which needs none"
+        )

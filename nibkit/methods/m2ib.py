@@ -15,7 +15,7 @@ from ..checks import check_batch_size, check_choice, check_number, check_seed, c
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from .attribution import Attribution
-from .cut import CutEncoder
+from .cut import CutEncoder, check_gradient
 from .frame import VARIANTS, Importance, Layers, check_layers, explain_both
 
 
@@ -82,6 +82,7 @@ def optimise(
                 kl = divergence(z, lam)
                 noisy = (lam * z)[:, None] + (1 - lam)[:, None] * noise  # [b, draws, S, C]
                 score = encoder.score(noisy.flatten(0, 1), target, rows).unflatten(0, (-1, draws))
+                check_gradient(score)
                 mean = (kl * real[..., None]).sum((1, 2)) / (real.sum(1) * z.shape[-1])
                 (alpha.grad,) = torch.autograd.grad((beta * mean - score.mean(1)).sum(), alpha)
             optimizer.step()

@@ -18,7 +18,7 @@ from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
 from ..model.towers import ImageTower
 from .attribution import Attribution
-from .cut import CutEncoder, gradient_of
+from .cut import CutEncoder, check_gradient, gradient_of
 from .frame import VARIANTS, Importance, explain_both
 
 STEPS = {"paper": (10, 0.01), "sharp": (50, 0.1), "smooth": (50, 0.001)}
@@ -195,6 +195,7 @@ def flip(encoder: CutEncoder, label: Label, attack: Attack, num_steps: int) -> t
             x.requires_grad_()
             with torch.enable_grad():
                 margin, first = label.compare(encoder.tail(tower.enter(x), pairs[moving]), pairs[moving])
+            check_gradient(margin)
             stay = first | (k == 0)
             if not stay.any():
                 break

@@ -54,13 +54,13 @@ def check_supported(model: Any) -> None:
     kind = getattr(getattr(model, "config", None), "model_type", None)
     if isinstance(kind, str) and kind in REFUSED:
         family, why, mend = REFUSED[kind]
-        raise ValueError(f"model is a {name} ({family}), which nibkit does not explain: {why}. Instead, {mend}")
+        raise ValueError(f"model is of class {name} ({family}), which nibkit does not explain: {why}. Instead, {mend}")
     for tower, parts in PARTS.items():
         for part in (f"{tower}.{part}".lstrip(".") for part in parts):
             if reach(model, part) is None:
                 inner = ": give model.module, which it wraps" if isinstance(getattr(model, "module", None), nn.Module) else ""
                 raise ValueError(
-                    f"model is a {name}, which is not built as CLIP: it has no {part}{inner or f'. Instead, {OTHER}'}"
+                    f"model is of class {name}, which is not built as CLIP: it has no {part}{inner or f'. Instead, {OTHER}'}"
                 )
     for side, config in (("vision", model.config.vision_config), ("text", model.config.text_config)):
         if config.num_attention_heads < 1 or config.hidden_size % config.num_attention_heads:
