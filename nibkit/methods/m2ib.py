@@ -16,7 +16,7 @@ from ..model.clip import Clip
 from ..model.inputs import Inputs
 from .attribution import Attribution
 from .cut import CutEncoder, check_gradient
-from .frame import VARIANTS, Importance, Layers, check_layers, explain_both
+from .frame import VARIANTS, Importance, Layers, check_layers, explain_both, warn_of_nothing
 
 
 def m2ib(
@@ -58,7 +58,10 @@ def m2ib(
         return Importance(optimise(encoder, target, beta, num_steps, draws, lr, seed))
 
     options = {"layer": layers, **settings, "variant": variant}
-    return explain_both(clip, inputs, (layers[0] + 1, layers[1] + 1), explain, "m2ib", options, batch_size)
+    cuts = layers[0] + 1, layers[1] + 1
+    attribution = explain_both(clip, inputs, cuts, explain, "m2ib", options, batch_size)
+    warn_of_nothing(clip, inputs, attribution, cuts)
+    return attribution
 
 
 def optimise(

@@ -10,18 +10,22 @@ elements of z = head(x). Values are summed over the channels of each token. e is
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch.nn import functional as nnf
 from tqdm.auto import tqdm
 
-from ..checks import check_batch_size, check_whole
+from ..checks import check_batch_size, check_whole, outside
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from ..theory.quadrature import Panels, check_rule, nodes
 from .attribution import Attribution
 from .cut import CutEncoder
-from .frame import Importance, Layers, check_layers, explain_both
+from .frame import Importance, Layers, check_layers, explain_both, warn_of_nothing
+
+TOGETHER = 1000  # steps held at once: the memory does not grow with num_steps
 
 
 def nib(
@@ -39,7 +43,8 @@ def nib(
     Args:
         clip, inputs: the model and B pairs.
         layer: cut both towers at the input of this block, 0 … depth; or (image, text). None: ¾ of each depth, floored (9 of 12).
-        num_steps: how many gradients the integral is made of (for "adaptive": at most).
+        num_steps: how many gradients the integral is made of (for "adaptive": at most; a UserWarning says where they did not do).
+            100,000 at most, for "gauss" and "log-gauss" 1,000.
         rule: "riemann" (the paper's right sum), "midpoint", "gauss", "log-gauss", "sinh" or "adaptive"; see ``quadrature``.
         start: where the integral begins; by default 0, for "log-gauss" .05. What lies below is reported as ``*_null``.
         batch_size: how many pair-steps go through the model at once, which bounds the memory; it never changes the result.
@@ -56,7 +61,7 @@ def nib(
 
     Cut before the last block (depth − 1), patches, and words before the end token, get 0 but for the layer norm's eps: what they
     still do goes through a layer norm, which does not see their length, so z · ∇F = 0. Cut behind it (depth), so do the class
-    and the end token: there the whole sum explains nothing.
+    and the end token: there the whole sum explains nothing. Where that is so, a UserWarning says it.
     """
     start = check_rule(rule, num_steps, start)
     num_steps, layers = check_whole("num_steps", num_steps), check_layers(clip, layer)
@@ -67,7 +72,9 @@ def nib(
         return integrate(encoder, target, rule, num_steps, start)
 
     with tqdm(disable=not progress, unit="gradient") as bar:
-        return explain_both(clip, inputs, layers, explain, "nib", options, batch_size, bar)
+        attribution = explain_both(clip, inputs, layers, explain, "nib", options, batch_size, bar)
+    warn_of_nothing(clip, inputs, attribution, layers)
+    return attribution
 
 
 def integrate(encoder: CutEncoder, target: torch.Tensor, rule: str, num_steps: int, start: float) -> Importance:
@@ -79,8 +86,11 @@ def integrate(encoder: CutEncoder, target: torch.Tensor, rule: str, num_steps: i
         importance = integrate_adaptively(encoder, target, num_steps, start)
     else:
         lam, weights = nodes(rule, num_steps, start)
-        slopes = encoder.slopes(lam, target)  # z · ∇F(λ_k z), [B, K, S]
-        importance = (torch.as_tensor(weights).to(slopes)[:, None] * slopes).sum(dim=1)  # Eq. 10: Σ_k w_k z · ∇F(λ_k z)
+        importance = target.new_zeros(encoder.latents.shape[:2])
+        for k in range(0, num_steps, TOGETHER):
+            slopes = encoder.slopes(lam[k : k + TOGETHER], target)  # z · ∇F(λ_k z), [B, K, S]
+            weight = torch.as_tensor(weights[k : k + TOGETHER]).to(slopes)[:, None]
+            importance += (weight * slopes).sum(dim=1)  # Eq. 10: Σ_k w_k z · ∇F(λ_k z)
 
     opened = nnf.cosine_similarity(encoder.features, target, dim=-1)  # F(z)
     closed = encoder.closed_scores(target)  # F(0)
@@ -97,6 +107,14 @@ def integrate_adaptively(encoder: CutEncoder, target: torch.Tensor, num_steps: i
         scores = encoder.scores_at(_owners(unfinished, ends), np.concatenate(ends), target).cpu().double().numpy()
         for i, own_slopes, own_scores in zip(unfinished, _split(slopes, inner), _split(scores, ends)):
             panels[i].accept(own_slopes, own_scores)
+    if some := sum(not panel.closed for panel in panels):
+        worst = max(abs(sum(part.gap for part in panel.panels)) for panel in panels if not panel.closed)
+        name = "image" if encoder.tower.is_image else "text"
+        warnings.warn(
+            f"adaptive: {some} of {len(panels)} {name} integrals did not close within num_steps={num_steps} gradients (largest gap "
+            f"{worst:.2g}): raise num_steps",
+            stacklevel=outside(),
+        )
     return torch.as_tensor(np.stack([panel.total() for panel in panels])).to(target)
 
 
