@@ -10,14 +10,14 @@ elements of z = head(x). Values are summed over the channels of each token. e is
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.nn import functional as nnf
 from tqdm.auto import tqdm
 
-from ..checks import check_batch_size, check_whole, outside
+from ..checks import check_batch_size, check_whole
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from ..theory.quadrature import Panels, check_rule, nodes
@@ -43,8 +43,8 @@ def nib(
     Args:
         clip, inputs: the model and B pairs.
         layer: cut both towers at the input of this block, 0 … depth; or (image, text). None: ¾ of each depth, floored (9 of 12).
-        num_steps: how many gradients the integral is made of (for "adaptive": at most; a UserWarning says where they did not do).
-            100,000 at most, for "gauss" and "log-gauss" 1,000.
+        num_steps: how many gradients the integral is made of (for "adaptive": at most; ``options["open"]`` says how many
+            pairs' integrals, (image, text), they did not close). 100,000 at most, for "gauss" and "log-gauss" 1,000.
         rule: "riemann" (the paper's right sum), "midpoint", "gauss", "log-gauss", "sinh" or "adaptive"; see ``quadrature``.
         start: where the integral begins; by default 0, for "log-gauss" .05. What lies below is reported as ``*_null``.
         batch_size: how many pair-steps go through the model at once, which bounds the memory; it never changes the result.
@@ -74,7 +74,20 @@ def nib(
     with tqdm(disable=not progress, unit="gradient") as bar:
         attribution = explain_both(clip, inputs, layers, explain, "nib", options, batch_size, bar)
     warn_of_nothing(clip, inputs, attribution, layers)
+    if rule == "adaptive":
+        attribution = replace(attribution, options={**(attribution.options or {}), "open": still_open(attribution)})
     return attribution
+
+
+def still_open(att: Attribution) -> tuple[int, int]:
+    """Of how many pairs the gap |delta| is above "adaptive"'s goal, .01 · |F(z) − F(start · z)|, at least 1e-3: (image, text)."""
+    values = {name: value for name, value in vars(att).items() if isinstance(value, torch.Tensor)}
+    sums = values["image"].sum((1, 2)) + values["class_token"], values["text"].sum(1)
+    deltas = values["image_delta"], values["text_delta"]
+    image, text = (
+        int((delta.abs() > (0.01 * (total - delta).abs()).clamp_min(1e-3)).sum()) for total, delta in zip(sums, deltas)
+    )
+    return image, text
 
 
 def integrate(encoder: CutEncoder, target: torch.Tensor, rule: str, num_steps: int, start: float) -> Importance:
@@ -107,14 +120,6 @@ def integrate_adaptively(encoder: CutEncoder, target: torch.Tensor, num_steps: i
         scores = encoder.scores_at(_owners(unfinished, ends), np.concatenate(ends), target).cpu().double().numpy()
         for i, own_slopes, own_scores in zip(unfinished, _split(slopes, inner), _split(scores, ends)):
             panels[i].accept(own_slopes, own_scores)
-    if some := sum(not panel.closed for panel in panels):
-        worst = max(abs(sum(part.gap for part in panel.panels)) for panel in panels if not panel.closed)
-        name = "image" if encoder.tower.is_image else "text"
-        warnings.warn(
-            f"adaptive: {some} of {len(panels)} {name} integrals did not close within num_steps={num_steps} gradients (largest gap "
-            f"{worst:.2g}): raise num_steps",
-            stacklevel=outside(),
-        )
     return torch.as_tensor(np.stack([panel.total() for panel in panels])).to(target)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as nnf
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 FAMILIES = {"CLIPEncoderLayer": "CLIP", "MetaClip2EncoderLayer": "MetaClip2"}
 MODULES = ("transformers.models.clip.modeling_clip", "transformers.models.metaclip_2.modeling_metaclip_2")
-PARTS = {f"self_attn.{name}_proj": nn.Linear for name in ("q", "k", "v", "out")}
+PARTS: dict[str, type[nn.Module]] = {f"self_attn.{name}_proj": nn.Linear for name in ("q", "k", "v", "out")}
 PARTS |= {"layer_norm1": nn.LayerNorm, "layer_norm2": nn.LayerNorm, "mlp.fc1": nn.Linear, "mlp.fc2": nn.Linear}
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")  # all of them are softmax(QKᵀ) V
 

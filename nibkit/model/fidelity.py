@@ -62,14 +62,14 @@ def check_supported(model: Any) -> None:
                 raise ValueError(
                     f"model is of class {name}, which is not built as CLIP: it has no {part}{inner or f'. Instead, {OTHER}'}"
                 )
-    for side, config in (("vision", model.config.vision_config), ("text", model.config.text_config)):
+    for side in ("vision", "text"):
+        config = reach(model, f"config.{side}_config")
         if config.num_attention_heads < 1 or config.hidden_size % config.num_attention_heads:
             raise ValueError(
                 f"{side}_config.num_attention_heads is {config.num_attention_heads}, which does not divide hidden_size "
                 f"{config.hidden_size}: correct the configuration"
             )
-        layers = len(reach(model, f"{side}_model.encoder.layers"))
-        if layers == 0:
+        if not len(reach(model, f"{side}_model.encoder.layers")):
             raise ValueError(f"{side}_model.encoder.layers is empty: there is no block to cut at")
 
 
@@ -90,7 +90,7 @@ def check_weights(tensors: Iterable[tuple[str, torch.Tensor]], mend: str = "load
                 raise ValueError(f"{name} holds NaN or infinity: {mend}")
 
 
-def signature(model: nn.Module) -> int:
+def signature(model: Any) -> int:
     """A number that changes when a module is replaced, hooked, or gets another forward or attention: cheap, never the weights.
 
     Hooks that only count (``metrics.costs``) change nothing and do not count.

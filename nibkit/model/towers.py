@@ -37,7 +37,7 @@ class Tower(nn.Module):
         self.attach(model)
 
     def attach(self, model: Any) -> None:
-        """Take the model's modules as they are now: ``Clip.check`` calls it again where one was replaced."""
+        """Take the model's modules as they are now; ``Clip.check`` does so again where one was replaced."""
         raise NotImplementedError
 
     def take(self, model: Any, transformer: Any, norm: nn.Module, projection: nn.Linear, config: Any) -> None:
@@ -115,10 +115,7 @@ class Tower(nn.Module):
         return self.finish(z, self.check_layer(layer), self.pooled(inputs), self.mask(z.shape[1], inputs.attention_mask))
 
     def finish(self, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """``tail`` with the positions and the mask at hand.
-
-        The last block is computed for the position that is read alone (``last_block``), if it ``is_plain``; else it is called.
-        """
+        """``tail`` with positions and mask at hand; a last block that ``is_plain`` is computed where it is read (``last_block``)."""
         for block in self.blocks[layer:-1]:
             z = block(z, mask)
         last = self.blocks[-1]

@@ -111,7 +111,6 @@ class Panels:
         self._new = [new_panel(low, high, self.order) for low, high in zip(edges[:-1], edges[1:])]
         self._scores: dict[float, float] = {}  # F at each τ where a panel begins or ends
         self._limit: float | None = None
-        self.closed = False  # is the gap small enough, over all and in each panel?
 
     @property
     def done(self) -> bool:
@@ -137,9 +136,8 @@ class Panels:
             self._limit = max(0.01 * abs(scores[-1] - scores[0]), floor)
         self.panels += self._new
         self._new = []
-        gaps = [abs(panel.gap) for panel in self.panels]
-        self.closed = max(abs(sum(panel.gap for panel in self.panels)), *gaps) <= self._limit
-        if self.closed or self.left < 2 * self.order:
+        good = abs(sum(panel.gap for panel in self.panels)) <= self._limit
+        if good and max(abs(panel.gap) for panel in self.panels) <= self._limit or self.left < 2 * self.order:
             return
         worst = max(self.panels, key=lambda panel: abs(panel.gap))
         self.panels.remove(worst)
