@@ -233,12 +233,12 @@ def read_gradient(
 
     def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
         picture, raw = encoder.tower.is_image, encoder.tower.raw(encoder.inputs)
-        values = torch.zeros_like(raw[:, 0] if picture else encoder.latents[..., 0])
+        values = torch.zeros_like(raw[:, 0] if picture else encoder.latents[..., 0]).to(target)
 
         def work(pairs: np.ndarray, longest: int) -> None:
             x = encoder.tower.crop_raw(raw[pairs], longest)
             gradient = gradient_of(lambda x: encoder.score(encoder.tower.enter(x), target, pairs), x)
-            reduced = (of_pixels if picture else of_tokens)(x, gradient)
+            reduced = (of_pixels if picture else of_tokens)(x.to(target), gradient.to(target))
             values[pairs, : reduced.shape[1]] = reduced
 
         encoder.in_batches(np.arange(len(target)), work)

@@ -71,7 +71,7 @@ def optimise(
     values = target.new_zeros(encoder.latents.shape[:2])
 
     def fit(pairs: np.ndarray, longest: int) -> None:
-        z = encoder.latents[pairs, :longest]
+        z = encoder.latents[pairs, :longest].to(target)  # wide: Adam's eps is nothing in float16
         real = torch.arange(longest, device=z.device) < torch.as_tensor(encoder.length[pairs], device=z.device)[:, None]
         rows = torch.as_tensor(pairs, device=z.device).repeat_interleave(draws)
         generator = torch.Generator().manual_seed(seed)  # on the CPU, so that every device meets the same noise
@@ -84,7 +84,7 @@ def optimise(
                 lam = torch.sigmoid(alpha)
                 kl = divergence(z, lam)
                 noisy = (lam * z)[:, None] + (1 - lam)[:, None] * noise  # [b, draws, S, C]
-                score = encoder.score(noisy.flatten(0, 1), target, rows).unflatten(0, (-1, draws))
+                score = encoder.score(noisy.flatten(0, 1).to(encoder.latents), target, rows).unflatten(0, (-1, draws))
                 check_gradient(score)
                 mean = (kl * real[..., None]).sum((1, 2)) / (real.sum(1) * z.shape[-1])
                 (alpha.grad,) = torch.autograd.grad((beta * mean - score.mean(1)).sum(), alpha)

@@ -143,7 +143,7 @@ def probe(
 
     def work(rows: np.ndarray, longest: int) -> None:
         pairs, numbers = rows // count, rows % count
-        masked = encoder.tower.crop_raw(raw[pairs], longest) * weights(pairs, numbers, longest)
+        masked = (encoder.tower.crop_raw(raw[pairs], longest) * weights(pairs, numbers, longest)).to(raw.dtype)
         scores[pairs, numbers] = encoder.score(encoder.tower.enter(masked), target, pairs).to(scores)
         if encoder.bar is not None:
             encoder.bar.update(len(rows))

@@ -115,7 +115,7 @@ class Tower(nn.Module):
         return self.finish(z, self.check_layer(layer), self.pooled(inputs), self.mask(z.shape[1], inputs.attention_mask))
 
     def finish(self, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """``tail`` with positions and mask at hand; a last block that ``is_plain`` is computed where it is read (``last_block``)."""
+        """``tail``, positions and mask at hand; a last block that ``is_plain`` is computed where it is read (``last_block``)."""
         for block in self.blocks[layer:-1]:
             z = block(z, mask)
         last = self.blocks[-1]
