@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as nnf
 
-from .blocks import HOOKS, global_hooks
+from .blocks import ATTENTIONS, HOOKS, global_hooks
 from .inputs import Inputs
 from .repeatable import untouched
 from .towers import Tower
@@ -194,6 +194,8 @@ def _suspects(model: nn.Module) -> str:
         signs = [text for sign, text in ((hooked, "hook"), ("forward" in vars(part), "patched forward")) if sign]
         signs += [type(part).__name__] if foreign else []
         found += [f"{name or type(model).__name__} ({', '.join(signs)})"] if signs else []
+    kinds = {str(reach(model, f"config.{side}_config._attn_implementation") or "sdpa") for side in ("vision", "text")}
+    found += [f"the attention {kind!r}" for kind in sorted(kinds - set(ATTENTIONS))]
     return f" What stands out in it: {', '.join(found[:4])}{' …' if len(found) > 4 else ''}." if found else ""
 
 

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from helpers import assert_close, new_clip, tiny_clip, tiny_inputs
@@ -34,13 +35,15 @@ def test_every_method_takes_every_dtype_and_attention(call, dtype, attention):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_every_metric_takes_half_precision(dtype):
-    clip, inputs = tiny_clip(dtype=dtype), tiny_inputs(LENGTHS)
-    att, masks = nk.nib(clip, inputs), torch.zeros(2, 48, 48, dtype=torch.bool)
+    """The same map measured in half precision and in float32: columns agree (NaN where a cosine is not above 0, in both)."""
+    half, full, inputs = tiny_clip(dtype=dtype), tiny_clip(), tiny_inputs(LENGTHS)
+    att, masks = nk.nib(half, inputs), torch.zeros(2, 48, 48, dtype=torch.bool)
     masks[:, 10:30, 10:30] = True
     for protocol in ("paper", "eos"):
-        assert nk.confidence(clip, inputs, att, protocol=protocol).notna().all(axis=None)
-    for table in (nk.insertion_deletion(clip, inputs, att), nk.localisation(att, masks.numpy())):
-        assert table.notna().all(axis=None)
+        ours, other = (nk.confidence(clip, inputs, att, protocol=protocol) for clip in (half, full))
+        np.testing.assert_allclose(ours, other, atol=5)  # percent
+    np.testing.assert_allclose(nk.insertion_deletion(half, inputs, att), nk.insertion_deletion(full, inputs, att), atol=0.02)
+    assert nk.localisation(att, masks.numpy()).notna().all(axis=None)
 
 
 # --- changed models that say the same -----------------------------------------------------------------------------------------
