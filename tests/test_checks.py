@@ -58,3 +58,10 @@ def test_choices_are_listed():
     for value in ("c", "", None, 1):
         with pytest.raises(ValueError, match=re.escape(f'rule must be "a", "b" or "c c"; got {value!r}')):
             checks.check_choice("rule", value, ("a", "b", "c c"))
+
+
+def test_a_number_beyond_every_float_is_named():
+    with pytest.raises(ValueError, match="x must be a finite number; got 1000"):
+        checks.check_number("x", 10**400)
+    with pytest.raises(ValueError, match="n must be a whole number within 1 … 9; got 1000"):
+        checks.check_whole("n", 10**400, 1, 9)

@@ -17,6 +17,7 @@ from .towers import Tower
 
 ROUNDING = {torch.float16: 0.03, torch.bfloat16: 0.1}  # how far two ways to the same unit vector may lie apart: the bundled
 EXACT = 1e-4  # model's are .0006 and .004 apart; in float32 and wider 1e-7, deeper models' some ten times as far
+FAILURES = (RuntimeError, TypeError, AttributeError, IndexError, KeyError)  # what a module that is built otherwise raises
 PARTS = {
     "vision_model": ("embeddings", "pre_layrnorm", "encoder.layers", "post_layernorm"),
     "text_model": ("embeddings.token_embedding", "encoder.layers", "final_layer_norm"),
@@ -115,8 +116,8 @@ def signature(model: Any) -> int:
 def check_same(model: Any, towers: Sequence[Tower], inputs: Inputs) -> None:
     """ValueError if the towers' features of these pairs are not those of the model's own forward, within rounding.
 
-    Looked at are the shortest and the longest caption with their pictures, whole, in a batch with the same states halved, as the
-    methods make them: so a row that sees its neighbours is noticed, too. The model's mode and all random states stay.
+    Looked at are the shortest and the longest caption with their pictures, as methods look at them: without padding, whole and
+    halved in one batch. So a row that sees its neighbours, or padding, is noticed, too. The model's mode and random states stay.
     """
     length = towers[1].span(inputs)
     pairs = inputs[sorted({int(length.argmin()), int(length.argmax())})]
@@ -132,7 +133,7 @@ def check_same(model: Any, towers: Sequence[Tower], inputs: Inputs) -> None:
             own = {"image": output.image_embeds, "text": output.text_embeds}
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
+        except (ValueError, *FAILURES) as error:
             raise ValueError(f"the model's own forward fails on this batch ({_one_line(error)})") from error
     for side, features in ours.items():
         if not (torch.isfinite(features).all() and torch.isfinite(own[side]).all()):
@@ -144,33 +145,37 @@ def check_same(model: Any, towers: Sequence[Tower], inputs: Inputs) -> None:
             raise ValueError(
                 f"nibkit's {side} features are not the model's own: their directions are {gap:.2g} apart (rounding is below "
                 f"{tolerance(features):.0e}).{_suspects(model)} Blocks are explained as they are, whatever their class or hooks, "
-                "if each treats every pair and every call alike; put the change into a block, or take it away"
+                "if each treats every pair and every call alike and sees no padding; put the change into a block, or take it away"
             )
 
 
 def _attempt(side: str, tower: Tower, pairs: Inputs) -> torch.Tensor:
-    """The tower's features, [R, D], of pairs R; ValueError if it can't be cut."""
-    z = tower.embed(pairs)  # says itself what is wrong with the inputs
+    """The tower's features, [R, D], of pairs R, each alone; ValueError if it can't be cut."""
+    rows = [tower.crop(pairs[i], int(length)) for i, length in enumerate(tower.span(pairs))]
+    embedded = [tower.embed(row) for row in rows]  # says itself what is wrong with the inputs
     try:
-        owner = torch.arange(len(z), device=z.device).repeat(2)
-        lam = z.new_ones(2 * len(z), z.shape[1], dtype=torch.promote_types(z.dtype, torch.float32))
-        lam[len(z) :] = 0.5
-        mask = tower.mask(z.shape[1], torch.cat([pairs.attention_mask] * 2))
-        entered = tower.enter(tower.raw(pairs))
-        features = tower.finish_narrowed(z, owner, lam, 0, tower.pooled(pairs)[owner], mask)[: len(z)]
+        features = [_in_parts(side, tower, row, z) for row, z in zip(rows, embedded)]
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
-        raise ValueError(
-            f"the {side} encoder can't be cut into head and tail ({_one_line(error)}): its parts are not CLIP's"
-        ) from error
+    except FAILURES as error:
+        said = f"the {side} encoder can't be cut into head and tail ({_one_line(error)}): its parts are not CLIP's"
+        raise ValueError(said) from error
+    return torch.cat(features)
+
+
+def _in_parts(side: str, tower: Tower, row: Inputs, z: torch.Tensor) -> torch.Tensor:
+    """Features [1, D] of one pair, whose embedded input is z [1, S, C], computed beside those of z/2."""
+    entered, wide = tower.enter(tower.raw(row)), torch.promote_types(z.dtype, torch.float32)
     if entered.shape != z.shape or apart(entered.flatten(1), z.flatten(1)) > tolerance(z):
         raise ValueError(
             f"the {side} encoder's embeddings give other states for their own rows (inputs_embeds) than for the inputs"
         )
+    lam = torch.tensor([[1.0], [0.5]], device=z.device, dtype=wide).expand(2, z.shape[1])
+    both = torch.zeros(2, device=z.device, dtype=torch.long)
+    features = tower.finish_narrowed(z, both, lam, 0, tower.pooled(row)[both], tower.mask(z.shape[1], row.attention_mask[both]))
     if features.shape[-1] != tower.dimension:
         raise ValueError(f"the {side} projection gives {features.shape[-1]} numbers, the configuration says {tower.dimension}")
-    return features
+    return features[:1]
 
 
 def apart(ours: torch.Tensor, own: torch.Tensor) -> float:

@@ -85,7 +85,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.
                 ignore_mismatched_sizes=True,  # they are named below
             )
     except Exception as error:  # a strange configuration or damaged file: transformers raises whatever it stumbles over
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{folder} holds no readable CLIP weights ({first}): download or save them again") from error
     for name, found, wanted in sorted(report["mismatched_keys"]):
         shapes = f"{name} is {list(found)}, by config.json it is {list(wanted)}"

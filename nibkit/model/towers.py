@@ -173,7 +173,8 @@ class ImageTower(Tower):
         transformer, config = model.vision_model, model.config.vision_config
         self.take(model, transformer, transformer.post_layernorm, model.visual_projection, config)
         self.pre_norm = transformer.pre_layrnorm  # transformers spells it so
-        self.image_size, self.patch_size = config.image_size, config.patch_size
+        self.image_size = check_whole("vision_config.image_size", config.image_size)
+        self.patch_size = check_whole("vision_config.patch_size", config.patch_size, most=self.image_size)
         self.grid = self.image_size // self.patch_size
         self.positions = 1 + self.grid**2
 
