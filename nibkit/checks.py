@@ -55,7 +55,10 @@ def check_number(
 
     Raises ValueError, which names it: no number (Booleans are none), or one out of range.
     """
-    number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number beyond every float
+        number = math.inf
     low, high = least if above is None else above, most if below is None else below
     inside = (low is None or (number > low if above is not None else number >= low)) and (
         high is None or (number < high if below is not None else number <= high)

@@ -65,3 +65,10 @@ def test_long_lists_are_cut():
     assert (
         checks.listed(range(100)) == "0, 1, 2, 3, 4, 5, 6, 7, … and 92 more" and checks.listed("abc", most=1) == "a, … and 2 more"
     )
+
+
+def test_a_number_beyond_every_float_is_named():
+    with pytest.raises(ValueError, match="x must be a finite number; got 1000"):
+        checks.check_number("x", 10**400)
+    with pytest.raises(ValueError, match="n must be a whole number within 1 … 9; got 1000"):
+        checks.check_whole("n", 10**400, 1, 9)

@@ -14,7 +14,6 @@ code differentiates the logit, a fixed multiple of it: min–max maps are the sa
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,12 +24,17 @@ from torch.nn import functional as nnf
 from ..checks import check_batch_size, check_choice
 from ..model.blocks import at
 from ..model.clip import Clip, check_clip
+from ..model.fidelity import apart, reach, tolerance
 from ..model.inputs import Inputs
 from .attribution import Attribution
-from .cut import CutEncoder, gradient_of
+from .cut import CutEncoder, check_gradient, gradient_of
 from .frame import VARIANTS, Importance, Layers, check_layers, explain_both
 
 Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+WITHOUT = (
+    "Give a model with CLIP's own blocks (nk.load_clip), or take a method that looks at no attention: "
+    'nib, m2ib, rise, gradcam, mfaba, or saliency and fastig with variant="original"'
+)
 
 
 def chefer(
@@ -154,34 +158,29 @@ def attention_gradients(
             z, a = attend(block, z, mask)
             weights.append(a)
         features = tower.projection(tower.norm(at(z, encoder.pooled[pairs])))
+        if (gap := apart(features.detach(), encoder.features[pairs])) > tolerance(features):
+            name = "image" if tower.is_image else "text"
+            raise ValueError(
+                f"attention written out gives other features than the {name} encoder's ({gap:.2g} apart): a block attends in "
+                f"another way, or a hook changes it. {WITHOUT}"
+            )
         score = nnf.cosine_similarity(features.to(target), target[pairs], dim=-1)
+    check_gradient(score)
     gradients = torch.autograd.grad(score, weights, torch.ones_like(score))
     return [(a.detach(), gradient) for a, gradient in zip(weights, gradients)]
 
 
 def check_attention(clip: Clip, method: str, first: tuple[int, int]) -> None:
     """ValueError if a block from ``first`` (image, text) on is not built as CLIP's are: its attention can't be written out."""
-    parts = (
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.out_proj",
-        "layer_norm1",
-        "layer_norm2",
-        "mlp",
-    )
+    parts = [f"self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj", "num_heads", "head_dim", "scale")]
+    parts += ["layer_norm1", "layer_norm2", "mlp"]
     for encoder, tower, start in zip(("image", "text"), (clip.image, clip.text), first):
         for number, block in enumerate(list(tower.blocks)[start:], start):
-            if lost := [part for part in parts if not callable(functools.reduce(_part, part.split("."), block))]:
+            if lost := [part for part in parts if reach(block, part) is None]:
                 raise ValueError(
                     f"{method} reads the attention weights, but clip's {encoder} block {number} ({type(block).__name__}) hides "
-                    f"them: it has no {lost[0]}. Give a model with CLIP's own blocks (nk.load_clip), or take a method that "
-                    'looks at no attention: nib, m2ib, rise, gradcam, mfaba, or saliency and fastig with variant="original"'
+                    f"them: it has no {lost[0]}. {WITHOUT}"
                 )
-
-
-def _part(module: Any, name: str) -> Any:
-    return getattr(module, name, None)
 
 
 def read_attention(
@@ -234,12 +233,12 @@ def read_gradient(
 
     def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
         picture, raw = encoder.tower.is_image, encoder.tower.raw(encoder.inputs)
-        values = torch.zeros_like(raw[:, 0] if picture else encoder.latents[..., 0])
+        values = torch.zeros_like(raw[:, 0] if picture else encoder.latents[..., 0]).to(target)
 
         def work(pairs: np.ndarray, longest: int) -> None:
             x = encoder.tower.crop_raw(raw[pairs], longest)
             gradient = gradient_of(lambda x: encoder.score(encoder.tower.enter(x), target, pairs), x)
-            reduced = (of_pixels if picture else of_tokens)(x, gradient)
+            reduced = (of_pixels if picture else of_tokens)(x.to(target), gradient.to(target))
             values[pairs, : reduced.shape[1]] = reduced
 
         encoder.in_batches(np.arange(len(target)), work)

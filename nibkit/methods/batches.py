@@ -36,10 +36,10 @@ def default_batch_size(tower: Tower) -> int:
     On a CPU no more than its caches like. On a GPU as many as keep it busy (``BUSY``), if half of its free memory holds them:
     a token leaves about 24 vectors in each block for the gradient.
     """
-    weight = tower.projection.weight
-    row = tower.positions * weight.shape[1]  # numbers in a state
+    weight = tower.like
+    row = tower.positions * tower.channels  # numbers in a state
     if weight.device.type != "cuda":
-        return max(16, 10240 // weight.shape[1])
+        return max(16, 10240 // tower.channels)
     free = torch.cuda.mem_get_info(weight.device)[0]
     free += torch.cuda.memory_reserved(weight.device) - torch.cuda.memory_allocated(weight.device)  # torch keeps it for the next
     return int(max(1, min(BUSY // row, free // 2 // (24 * tower.depth * row * weight.element_size()))))

@@ -32,13 +32,13 @@ class CutEncoder:
         positions = torch.arange(inputs.input_ids.shape[1], device=self.pooled.device)
         holes = (inputs.attention_mask[positions <= self.pooled[:, None]] == 0).any()
         self.attention_mask = inputs.attention_mask if holes else None  # padding on the right is inert
-        weight = tower.projection.weight
-        wide = torch.promote_types(weight.dtype, torch.float32)  # cosines and sums keep float32's digits
-        self.latents = weight.new_zeros(len(inputs), int(self.length.max()), weight.shape[1])
-        self.features = weight.new_zeros(len(inputs), weight.shape[0], dtype=wide)
+        like = tower.like
+        wide = torch.promote_types(like.dtype, torch.float32)  # cosines and sums keep float32's digits
+        self.latents = like.new_zeros(len(inputs), int(self.length.max()), tower.channels)
+        self.features = like.new_zeros(len(inputs), tower.dimension, dtype=wide)
 
         def encode(rows: np.ndarray, longest: int) -> None:
-            z = tower.head(tower.crop(inputs[rows], longest), layer).to(weight.dtype)
+            z = tower.head(tower.crop(inputs[rows], longest), layer).to(like.dtype)
             self.latents[rows, :longest] = z
             self.features[rows] = self.tail(z, rows).to(wide)
 
@@ -129,4 +129,13 @@ def gradient_of(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) 
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         values = score(x)
+    check_gradient(values)
     return torch.autograd.grad(values, x, torch.ones_like(values))[0]
+
+
+def check_gradient(score: torch.Tensor) -> None:
+    """ValueError if no gradient can come back from a score, through quantised layers or torch.no_grad() in the model."""
+    if not score.requires_grad:
+        raise ValueError(
+            "no gradient passes through this model (quantised layers, or torch.no_grad() in it): take rise, which needs none"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from torch.nn import functional as nnf
 from tqdm.auto import tqdm
 
+from ..checks import outside
 from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched
@@ -17,6 +19,7 @@ from .attribution import Attribution
 from .cut import CutEncoder
 
 VARIANTS = ("paper", "original")
+NOTHING = 0.01  # of all that a map gives: what a patch or a word has at most, where a cut says nothing of it
 Layers = int | tuple[int | None, int | None] | None
 
 
@@ -97,6 +100,31 @@ def check_layers(
         for tower, block, of in zip((clip.image, clip.text), pair, names)
     ]
     return chosen[0], chosen[1]
+
+
+def warn_of_nothing(clip: Clip, inputs: Inputs, att: Attribution, cuts: tuple[int, int]) -> None:
+    """UserWarning where a cut (image, text) explains nothing: behind the last block, or before it where values are rounding."""
+    of_class = torch.zeros_like(att.image[:, 0, 0]) if att.class_token is None else att.class_token.abs()
+    patches, words = att.image.flatten(1).abs(), att.text.abs().cpu()
+    end = clip.text.pooled(inputs).cpu()[:, None]
+    of_end, words = words.gather(1, end)[:, 0], words.scatter(1, end, 0)
+    told = []
+    for tower, cut, values, read, names in (
+        (clip.image, cuts[0], patches, of_class, ("image", "patches", "class token")),
+        (clip.text, cuts[1], words, of_end, ("text", "words", "end token")),
+    ):
+        if cut == tower.depth:
+            told.append(f"the {names[0]} encoder is cut behind its last block, where only the {names[2]} is read")
+        elif cut == tower.depth - 1 and bool((values.amax(1) <= NOTHING * (values.sum(1) + read)).all()):
+            told.append(
+                f"the {names[0]} encoder is cut before its last block, which {names[1]} enter through a layer norm alone: that "
+                f"does not see how long a state is, so their values are rounding beside the {names[2]}'s"
+            )
+    if told:
+        said = "; ".join(told)
+        warnings.warn(
+            f"{att.method}'s cut explains nothing there: {said}. Cut earlier (default: ¾ of the depth)", stacklevel=outside()
+        )
 
 
 def real_tokens(encoder: CutEncoder) -> torch.Tensor:

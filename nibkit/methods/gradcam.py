@@ -19,7 +19,7 @@ from ..model.clip import Clip
 from ..model.inputs import Inputs
 from .attribution import Attribution
 from .cut import CutEncoder, gradient_of
-from .frame import VARIANTS, Importance, Layers, check_layers, explain_both, real_tokens
+from .frame import VARIANTS, Importance, Layers, check_layers, explain_both, real_tokens, warn_of_nothing
 
 Weigh = Callable[[torch.Tensor, torch.Tensor, np.ndarray], torch.Tensor]
 
@@ -52,7 +52,9 @@ def gradcam(
     layers = check_layers(clip, layer, looks_at="Grad-CAM, the block whose output it reads")
     explain = hirescam if variant == "paper" else averaged
     options = {"layer": layers, "variant": variant}
-    attribution = explain_both(clip, inputs, (layers[0] + 1, layers[1] + 1), explain, "gradcam", options, batch_size)
+    cuts = layers[0] + 1, layers[1] + 1
+    attribution = explain_both(clip, inputs, cuts, explain, "gradcam", options, batch_size)
+    warn_of_nothing(clip, inputs, attribution, cuts)
     return attribution if variant == "paper" else replace(attribution, class_token=None)
 
 

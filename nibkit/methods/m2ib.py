@@ -16,8 +16,8 @@ from ..checks import check_batch_size, check_choice, check_number, check_seed, c
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from .attribution import Attribution
-from .cut import CutEncoder
-from .frame import VARIANTS, Importance, Layers, check_layers, explain_both, real_tokens
+from .cut import CutEncoder, check_gradient
+from .frame import VARIANTS, Importance, Layers, check_layers, explain_both, real_tokens, warn_of_nothing
 
 LEAST_STD = 0.01  # of the noise, as in IBA's published code: a channel that never changes would divide by 0
 
@@ -81,7 +81,10 @@ def m2ib(
 
     options = {"layer": layers, **settings, "variant": variant, "noise": noise}
     options |= {} if others is None else {"reference": len(others)}
-    return explain_both(clip, inputs, (layers[0] + 1, layers[1] + 1), explain, "m2ib", options, batch_size)
+    cuts = layers[0] + 1, layers[1] + 1
+    attribution = explain_both(clip, inputs, cuts, explain, "m2ib", options, batch_size)
+    warn_of_nothing(clip, inputs, attribution, cuts)
+    return attribution
 
 
 def moments(encoder: CutEncoder) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,7 +112,7 @@ def optimise(
     values = target.new_zeros(encoder.latents.shape[:2])
 
     def fit(pairs: np.ndarray, longest: int) -> None:
-        z = encoder.latents[pairs, :longest]
+        z = encoder.latents[pairs, :longest].to(target)  # wide: Adam's eps is nothing in float16
         centre, scale = mean.to(z), std.to(z)
         real = torch.arange(longest, device=z.device) < torch.as_tensor(encoder.length[pairs], device=z.device)[:, None]
         rows = torch.as_tensor(pairs, device=z.device).repeat_interleave(draws)
@@ -123,7 +126,8 @@ def optimise(
                 lam = torch.sigmoid(alpha)
                 kl = divergence((z - centre) / scale, lam)
                 noisy = (lam * z)[:, None] + (1 - lam)[:, None] * noise  # [b, draws, S, C]
-                score = encoder.score(noisy.flatten(0, 1), target, rows).unflatten(0, (-1, draws))
+                score = encoder.score(noisy.flatten(0, 1).to(encoder.latents), target, rows).unflatten(0, (-1, draws))
+                check_gradient(score)
                 passed = (kl * real[..., None]).sum((1, 2)) / (real.sum(1) * z.shape[-1])
                 (alpha.grad,) = torch.autograd.grad((beta * passed - score.mean(1)).sum(), alpha)
             optimizer.step()

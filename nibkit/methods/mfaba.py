@@ -18,7 +18,7 @@ from ..model.clip import Clip, check_clip
 from ..model.inputs import Inputs
 from ..model.towers import ImageTower
 from .attribution import Attribution
-from .cut import CutEncoder, gradient_of
+from .cut import CutEncoder, check_gradient, gradient_of
 from .frame import VARIANTS, Importance, explain_both
 
 STEPS = {"paper": (10, 0.01), "sharp": (50, 0.1), "smooth": (50, 0.001)}
@@ -120,11 +120,11 @@ def descend(encoder: CutEncoder, target: torch.Tensor, num_steps: int, step_size
 
     def work(pairs: np.ndarray, longest: int) -> None:
         x = tower.crop_raw(raw[pairs], longest)
-        x = tower.embeddings(x).to(values) if tower.is_image else x
+        x = (tower.embeddings(x) if tower.is_image else x).to(values)  # wide: few bits would lose the steps
         ids = encoder.inputs.input_ids[pairs, :longest]
         total = torch.zeros_like(x[..., 0])
         for _ in range(num_steps):
-            gradient = gradient_of(lambda x: encoder.score(into(x), target, pairs), x)
+            gradient = gradient_of(lambda x: encoder.score(into(x.to(raw.dtype)), target, pairs), x)
             if not tower.is_image:  # one row of the table for all places of a token
                 gradient = ((ids[:, :, None] == ids[:, None]).to(gradient) @ gradient).to(gradient)
             step = -step_size * gradient.sign()
@@ -148,8 +148,8 @@ class Label:
     def __init__(self, clip: Clip, own: torch.Tensor, others: torch.Tensor, compete: torch.Tensor, name: str):
         if not (rivalled := compete.any(1)).all():
             raise ValueError(f"all distractors have pair {int(rivalled.int().argmin())}'s own {name}: give some that differ")
-        self.scale, self.compete = clip.model.logit_scale.exp(), compete
-        self.own, self.others = nnf.normalize(own, dim=-1), nnf.normalize(others, dim=-1)
+        self.scale, self.compete = clip.model.logit_scale.to(own).exp(), compete
+        self.own, self.others = nnf.normalize(own, dim=-1), nnf.normalize(others.to(own), dim=-1)
 
     def compare(self, features: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """(log p / (1 − p) of the own one, whether it is first), [R] each, of features [R, D] that stand for these pairs."""
@@ -185,16 +185,17 @@ def flip(encoder: CutEncoder, label: Label, attack: Attack, num_steps: int) -> t
     """−Σ_k Δx_k · ∇p(x_k) until the label flips, summed over the channels of each pixel [B, H, W] or each token [B, S]."""
     tower, raw = encoder.tower, encoder.tower.raw(encoder.inputs)
     channels = 1 if raw.ndim == 4 else -1
-    values = torch.zeros_like(raw[:, 0] if raw.ndim == 4 else encoder.latents[..., 0])
+    values = torch.zeros_like(raw[:, 0] if raw.ndim == 4 else encoder.latents[..., 0]).to(label.own)
 
     def work(pairs: np.ndarray, longest: int) -> None:
-        x = tower.crop_raw(raw[pairs], longest)
+        x = tower.crop_raw(raw[pairs], longest).to(values)
         total, (low, high) = torch.zeros_like(x), attack.limits(x)
         moving = np.arange(len(pairs))  # the rows whose label has not flipped yet
         for k in range(num_steps):
             x.requires_grad_()
             with torch.enable_grad():
-                margin, first = label.compare(encoder.tail(tower.enter(x), pairs[moving]), pairs[moving])
+                margin, first = label.compare(encoder.tail(tower.enter(x.to(raw.dtype)), pairs[moving]), pairs[moving])
+            check_gradient(margin)
             stay = first | (k == 0)
             if not stay.any():
                 break

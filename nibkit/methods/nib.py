@@ -10,6 +10,8 @@ elements of z = head(x). Values are summed over the channels of each token. e is
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.nn import functional as nnf
@@ -21,7 +23,9 @@ from ..model.inputs import Inputs
 from ..theory.quadrature import Panels, check_rule, nodes
 from .attribution import Attribution
 from .cut import CutEncoder
-from .frame import Importance, Layers, check_layers, explain_both
+from .frame import Importance, Layers, check_layers, explain_both, warn_of_nothing
+
+TOGETHER = 1000  # steps held at once: the memory does not grow with num_steps
 
 
 def nib(
@@ -39,7 +43,8 @@ def nib(
     Args:
         clip, inputs: the model and B pairs.
         layer: cut both towers at the input of this block, 0 … depth; or (image, text). None: ¾ of each depth, floored (9 of 12).
-        num_steps: how many gradients the integral is made of (for "adaptive": at most).
+        num_steps: how many gradients the integral is made of (for "adaptive": at most; ``options["open"]`` says how many
+            pairs' integrals, (image, text), they did not close). 100,000 at most, for "gauss" and "log-gauss" 1,000.
         rule: "riemann" (the paper's right sum), "midpoint", "gauss", "log-gauss", "sinh" or "adaptive"; see ``quadrature``.
         start: where the integral begins; by default 0, for "log-gauss" .05. What lies below is reported as ``*_null``.
         batch_size: how many pair-steps go through the model at once, which bounds the memory; it never changes the result.
@@ -56,7 +61,7 @@ def nib(
 
     Cut before the last block (depth − 1), patches, and words before the end token, get 0 but for the layer norm's eps: what they
     still do goes through a layer norm, which does not see their length, so z · ∇F = 0. Cut behind it (depth), so do the class
-    and the end token: there the whole sum explains nothing.
+    and the end token: there the whole sum explains nothing. Where that is so, a UserWarning says it.
     """
     start = check_rule(rule, num_steps, start)
     num_steps, layers = check_whole("num_steps", num_steps), check_layers(clip, layer)
@@ -67,7 +72,22 @@ def nib(
         return integrate(encoder, target, rule, num_steps, start)
 
     with tqdm(disable=not progress, unit="gradient") as bar:
-        return explain_both(clip, inputs, layers, explain, "nib", options, batch_size, bar)
+        attribution = explain_both(clip, inputs, layers, explain, "nib", options, batch_size, bar)
+    warn_of_nothing(clip, inputs, attribution, layers)
+    if rule == "adaptive":
+        attribution = replace(attribution, options={**(attribution.options or {}), "open": still_open(attribution)})
+    return attribution
+
+
+def still_open(att: Attribution) -> tuple[int, int]:
+    """Of how many pairs the gap |delta| is above "adaptive"'s goal, .01 · |F(z) − F(start · z)|, at least 1e-3: (image, text)."""
+    values = {name: value for name, value in vars(att).items() if isinstance(value, torch.Tensor)}
+    sums = values["image"].sum((1, 2)) + values["class_token"], values["text"].sum(1)
+    deltas = values["image_delta"], values["text_delta"]
+    image, text = (
+        int((delta.abs() > (0.01 * (total - delta).abs()).clamp_min(1e-3)).sum()) for total, delta in zip(sums, deltas)
+    )
+    return image, text
 
 
 def integrate(encoder: CutEncoder, target: torch.Tensor, rule: str, num_steps: int, start: float) -> Importance:
@@ -79,8 +99,11 @@ def integrate(encoder: CutEncoder, target: torch.Tensor, rule: str, num_steps: i
         importance = integrate_adaptively(encoder, target, num_steps, start)
     else:
         lam, weights = nodes(rule, num_steps, start)
-        slopes = encoder.slopes(lam, target)  # z · ∇F(λ_k z), [B, K, S]
-        importance = (torch.as_tensor(weights).to(slopes)[:, None] * slopes).sum(dim=1)  # Eq. 10: Σ_k w_k z · ∇F(λ_k z)
+        importance = target.new_zeros(encoder.latents.shape[:2])
+        for k in range(0, num_steps, TOGETHER):
+            slopes = encoder.slopes(lam[k : k + TOGETHER], target)  # z · ∇F(λ_k z), [B, K, S]
+            weight = torch.as_tensor(weights[k : k + TOGETHER]).to(slopes)[:, None]
+            importance += (weight * slopes).sum(dim=1)  # Eq. 10: Σ_k w_k z · ∇F(λ_k z)
 
     opened = nnf.cosine_similarity(encoder.features, target, dim=-1)  # F(z)
     closed = encoder.closed_scores(target)  # F(0)

@@ -23,6 +23,7 @@ from .frame import VARIANTS, Importance, explain_both
 
 PICTURES = {"paper": (6000, 8, 0.1), "original": (4000, 7, 0.5)}  # masks, cells a side, probability of a cell to be open
 CAPTIONS = (8, 0.1)  # cells, probability
+MOST = 1_000_000  # masks: their draws are held at once
 TOGETHER = 64  # masks held at once when they are added up; fixed, so that batch_size changes no sum
 
 
@@ -59,8 +60,8 @@ def rise(
     check_choice("variant", variant, VARIANTS)
     seed, batch_size = check_seed(seed), check_batch_size(batch_size)
     usual, cells, keep = PICTURES[variant]
-    count = check_whole("num_masks", usual if num_masks is None else num_masks)
-    text_count = check_whole("num_text_masks", num_text_masks)
+    count = check_whole("num_masks", usual if num_masks is None else num_masks, most=MOST)
+    text_count = check_whole("num_text_masks", num_text_masks, most=MOST)
     options = {"num_masks": count, "num_text_masks": text_count, "seed": seed, "variant": variant}
 
     def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
@@ -142,7 +143,7 @@ def probe(
 
     def work(rows: np.ndarray, longest: int) -> None:
         pairs, numbers = rows // count, rows % count
-        masked = encoder.tower.crop_raw(raw[pairs], longest) * weights(pairs, numbers, longest)
+        masked = (encoder.tower.crop_raw(raw[pairs], longest) * weights(pairs, numbers, longest)).to(raw.dtype)
         scores[pairs, numbers] = encoder.score(encoder.tower.enter(masked), target, pairs).to(scores)
         if encoder.bar is not None:
             encoder.bar.update(len(rows))

@@ -68,8 +68,9 @@ def count_passes(clip: Clip) -> Iterator[Passes]:
     (12, 10)
 
     Counted at each tower's ``projection``, the one module that every pass ends with: its output's rows as they go forward, its
-    gradient's rows as they come back. A pass that begins at the cut counts as one, as in the paper. Hooks on the model and on
-    its outputs are removed on the way out, also after an exception.
+    gradient's rows as they come back. A pass that begins at the cut counts as one, as in the paper. A model's check at
+    its first use (``Clip.check``) is not counted. Hooks on the model and on its outputs are removed on the way out, also after an
+    exception.
     """
     passes, handles = Passes(), []
 
@@ -78,12 +79,15 @@ def count_passes(clip: Clip) -> Iterator[Passes]:
             setattr(passes, name, getattr(passes, name) + rows)
 
         def forward(module: nn.Module, arguments: tuple, output: torch.Tensor) -> None:
+            if clip.being_checked:
+                return
             add(f"forward_{side}", tower.serves or len(output))
             if tower.serves:
                 add(f"shared_{side}", len(output))
             if output.requires_grad:
                 handles.append(output.register_hook(lambda gradient: add(f"backward_{side}", len(gradient))))
 
+        forward.only_counts = True  # type: ignore[attr-defined]  # so the model need not be checked anew
         return forward
 
     try:

@@ -108,15 +108,15 @@ def encode(
     the same features as None, to the last bit.
     """
     pairs = np.arange(len(inputs)) if pairs is None else pairs
-    weight, length = tower.projection.weight, tower.span(inputs)[pairs]
-    features = [weight.new_zeros(len(pairs), weight.shape[0]) for _ in maps]
+    like, length = tower.like, tower.span(inputs)[pairs]
+    features = [like.new_zeros(len(pairs), tower.dimension) for _ in maps]
 
     def work(rows: np.ndarray) -> None:
         part = tower.crop(inputs[pairs[rows]], int(length[rows].max()))
         pooled = tower.pooled(part)
         for target, weights in zip(features, maps):
             z = tower.embed(part) if weights is None else embed_scaled(tower, part, weights(rows))
-            target[rows] = tower.finish(z, 0, pooled, tower.mask(z.shape[1], part.attention_mask)).to(weight.dtype)
+            target[rows] = tower.finish(z, 0, pooled, tower.mask(z.shape[1], part.attention_mask)).to(like.dtype)
 
     with untouched(tower), torch.no_grad():
         in_batches(np.argsort(length, kind="stable"), batch_size or default_batch_size(tower), work)

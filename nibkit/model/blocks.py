@@ -14,26 +14,51 @@ from torch import nn
 from torch.nn import functional as nnf
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+FAMILIES = {"CLIPEncoderLayer": "CLIP", "MetaClip2EncoderLayer": "MetaClip2"}
+MODULES = ("transformers.models.clip.modeling_clip", "transformers.models.metaclip_2.modeling_metaclip_2")
+PARTS: dict[str, type[nn.Module]] = {f"self_attn.{name}_proj": nn.Linear for name in ("q", "k", "v", "out")}
+PARTS |= {"layer_norm1": nn.LayerNorm, "layer_norm2": nn.LayerNorm, "mlp.fc1": nn.Linear, "mlp.fc2": nn.Linear}
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")  # all of them are softmax(QKᵀ) V
 
 
 def is_plain(block: Any) -> bool:
-    """Is it transformers' CLIPEncoderLayer as it was made: no subclass, hook, patched forward, adapter or wrapped layer in it?
+    """Is it transformers' own CLIP layer (or MetaCLIP 2's, the same code) as it was made: no subclass, hook, patched
+    forward, adapter or wrapped layer in it, and no weights of another kind, such as quantised ones?
 
     (Where transformers' code for it was never imported, nothing can be one.)
     """
-    clip = sys.modules.get("transformers.models.clip.modeling_clip")
-    if clip is None or type(block) is not clip.CLIPEncoderLayer:
+    if type(block).__module__ not in MODULES or type(block).__name__ not in FAMILIES:
         return False
-    kinds = {"": clip.CLIPEncoderLayer, "self_attn": clip.CLIPAttention, "mlp": clip.CLIPMLP}
-    kinds |= {f"self_attn.{name}_proj": nn.Linear for name in ("q", "k", "v", "out")}
-    kinds |= {"layer_norm1": nn.LayerNorm, "layer_norm2": nn.LayerNorm, "mlp.fc1": nn.Linear, "mlp.fc2": nn.Linear}
+    code, family = sys.modules[type(block).__module__], FAMILIES[type(block).__name__]
+    own = [getattr(code, family + name) for name in ("EncoderLayer", "Attention", "MLP")]
+    kinds = dict(zip(("", "self_attn", "mlp"), own)) | PARTS
     parts = dict(block.named_modules())
     activation = parts.pop("mlp.activation_fn", block)
     if any(type(part) is not kinds.get(name) for name, part in parts.items()) or len(parts) != len(kinds):
         return False
+    if not all(written_in(kind.forward, "transformers") for kind in own) or not all(
+        written_in(kind.forward, "torch") for kind in (nn.Linear, nn.LayerNorm)
+    ):
+        return False  # a class whose forward was patched as a whole
+    if any(
+        type(value) not in (nn.Parameter, torch.Tensor) for name in PARTS for value in vars(parts[name])["_parameters"].values()
+    ):
+        return False
     touched = any("forward" in vars(part) or any(getattr(part, hook) for hook in HOOKS) for part in (*parts.values(), activation))
+    touched = touched or any(global_hooks())
     return not touched and (block.self_attn.config._attn_implementation or "sdpa") in ATTENTIONS
+
+
+def written_in(function: Any, package: str) -> bool:
+    """Does a function's code lie in this package?"""
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    return file.startswith(str(sys.modules[package].__file__).removesuffix("__init__.py"))
+
+
+def global_hooks() -> list[dict]:
+    """torch's hooks on every module, in the order of ``HOOKS``."""
+    everywhere = vars(torch.nn.modules.module)
+    return [everywhere[f"_global{kind}"] for kind in HOOKS]
 
 
 def at(z: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

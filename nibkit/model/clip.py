@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from torch.nn import functional as nnf
 
 from ..checks import outside
 from .captions import check_captions, first, read_tokens, tokenize
+from .fidelity import check_same, check_supported, check_weights, signature
 from .inputs import Inputs
 from .pictures import PICTURE, as_list, to_rgb
 from .repeatable import untouched
@@ -21,14 +23,21 @@ class Clip:
     """A dual encoder, its two towers and, where there are any, its tokenizer and image processor.
 
     Args:
-        model: a transformers ``CLIPModel``, used as it is (never changed).
+        model: a transformers ``CLIPModel`` or ``MetaClip2Model``, used as it is (never changed): with its hooks, subclasses,
+            adapters. At first use, and again when one of these was changed, ``check`` compares it with its own forward pass.
         tokenizer, image_processor: needed by ``prepare`` alone.
         name: what the model is called.
+
+    Raises:
+        ValueError, TypeError: a model that is not built as CLIP (SigLIP, one tower alone, …); the message says what can be done.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, image_processor: Any = None, name: str = "clip"):
+        check_supported(model)
         self.model, self.tokenizer, self.image_processor, self.name = model, tokenizer, image_processor, name
         self.image, self.text = ImageTower(model), TextTower(model)
+        self.checked: int | None = None  # the model's ``signature`` when it was last compared with its own forward pass
+        self.being_checked = False
 
     def __repr__(self) -> str:
         grid, device = self.image.grid, self.device.type
@@ -44,7 +53,7 @@ class Clip:
     @property
     def dtype(self) -> torch.dtype:
         """What its weights are."""
-        return self.image.embeddings.class_embedding.dtype
+        return next(self.model.vision_model.parameters()).dtype
 
     def prepare(self, images: Any, captions: str | Sequence[str]) -> Inputs:
         """Pictures and captions made into a batch on the model's device.
@@ -90,17 +99,34 @@ class Clip:
     def check(self, inputs: Inputs) -> Inputs:
         """The inputs on the model's device; warns where a caption has no end token, so that the wrong position is read.
 
-        TypeError if they are no ``Inputs``.
+        Raises TypeError if they are no ``Inputs``. At the model's first use, and when a hook, a class or a module in it has
+        changed since: ValueError if a weight holds NaN or infinity, or if what nibkit computes is not what the model's own
+        forward pass does (see ``fidelity.check_same``). It costs one pass of a pair or two.
         """
         if not isinstance(inputs, Inputs):
             raise TypeError(f"inputs must be nk.Inputs (see clip.prepare); got {type(inputs).__name__}")
         inputs = inputs.to(self.device, self.dtype)
-        end = self.text.end if self.text.end != 2 else getattr(self.tokenizer, "eos_token_id", None)
+        if self.checked != (now := signature(self.model)):
+            self._check_model(inputs)
+            self.checked = now
+        end = getattr(self.tokenizer, "eos_token_id", None) if self.text.highest else self.text.end
         if end is not None and not (has_end := (inputs.input_ids == end).any(-1)).all():
             missing = int(has_end.int().argmin())
-            read = "highest" if self.text.end == 2 else "first"
+            read = "highest" if self.text.highest else "first"
             warnings.warn(f"caption {missing} has no end token ({end}): the model reads its {read} token", stacklevel=outside())
         return inputs
+
+    def _check_model(self, inputs: Inputs) -> None:
+        """Take the model's modules as they are now, and compare with its own forward pass; costs of methods do not count it."""
+        check_supported(self.model)
+        self.image.attach(self.model)
+        self.text.attach(self.model)
+        check_weights(itertools.chain(self.model.named_parameters(), self.model.named_buffers()))
+        self.being_checked = True
+        try:
+            check_same(self.model, (self.image, self.text), inputs)
+        finally:
+            self.being_checked = False
 
     def _encode(self, tower: Tower, inputs: Inputs) -> torch.Tensor:
         inputs = self.check(inputs)

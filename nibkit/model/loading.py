@@ -15,8 +15,10 @@ import torch
 from ..checks import check_choice
 from ..resources import data_dir
 from .clip import Clip
+from .fidelity import REFUSED, check_weights
 
 PATIENCE = 8.0  # seconds to wait for the hub's first answer; the library's own retries take 30
+KINDS = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model"}  # model_type: transformers' class
 _WANTED = ("*.json", "merges.txt", "vocab.txt")
 
 
@@ -31,7 +33,9 @@ def load_clip(
     Args:
         name: "shapes" (the bundled model), a local folder in the Hugging Face layout (config and safetensors suffice; tokenizer
             and processor are needed by ``prepare`` alone), or a hub name such as "openai/clip-vit-base-patch32" (about 600 MB at
-            the first call). By default the variable NIBKIT_CLIP, else "shapes".
+            the first call). By default the variable NIBKIT_CLIP, else "shapes". CLIP and MetaCLIP 2 are opened. An open_clip
+            checkpoint is opened in its Hugging Face form: a repository or folder with config.json, as
+            laion/CLIP-ViT-B-32-laion2B-s34B-b79K has it beside open_clip's own files.
         device: "cpu", "cuda", "cuda:1", "mps", "auto" or a torch.device; by default the variable NIBKIT_DEVICE, else "auto":
             CUDA where there is one, else the CPU.
         dtype: torch.float32, float64, bfloat16 or float16; by default the variable NIBKIT_DTYPE ("float16"), else float32.
@@ -40,7 +44,8 @@ def load_clip(
     Raises:
         FileNotFoundError: a name that is neither a folder nor on the hub, or a model that is not on this machine while the hub
             can't be reached.
-        ValueError: a folder that holds no CLIP or a damaged one, an unknown device, dtype or attention.
+        ValueError: a folder that holds no CLIP or a damaged one (NaN in it, weights and config.json of two models, …), an unknown
+            device, dtype or attention.
     """
     name = name if name is not None else os.environ.get("NIBKIT_CLIP") or "shapes"
     if not isinstance(name, (str, os.PathLike)):
@@ -60,14 +65,17 @@ def load_clip(
 
 
 def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.Module:
-    """The model; ValueError if the weights are damaged, of another shape, or not all there (they would be random in silence)."""
-    from safetensors import SafetensorError
-    from transformers import CLIPModel
+    """The model; ValueError if the weights are damaged, of another shape, not all there, or not all meant.
 
+    What is not there would be random in silence, and a model of fewer blocks than were trained is another one.
+    """
+    import transformers
+
+    kind = getattr(transformers, KINDS[_model_type(folder)])
     safe = any(folder.glob("*.safetensors"))
     try:
         with _quiet():
-            model, report = CLIPModel.from_pretrained(
+            model, report = kind.from_pretrained(
                 folder,
                 dtype=dtype,
                 attn_implementation=attention,
@@ -75,14 +83,27 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.
                 local_files_only=True,
                 use_safetensors=safe,
                 weights_only=True,
+                ignore_mismatched_sizes=True,  # they are named below
             )
-    except (SafetensorError, RuntimeError, OSError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # a strange configuration or damaged file: transformers raises whatever it stumbles over
+        first = " ".join(str(error).split())[:200] or type(error).__name__
         if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):  # torch's advice is to load it unsafely
             first = "a pickle that is damaged or holds more than tensors; no code of it is run"
         raise ValueError(f"{folder} holds no readable CLIP weights ({first}): download or save them again") from error
-    if report["missing_keys"]:
-        raise ValueError(f"{folder} lacks weights, {sorted(report['missing_keys'])[0]} among them: download or save them again")
+    for name, found, wanted in sorted(report["mismatched_keys"]):
+        shapes = f"{name} is {list(found)}, by config.json it is {list(wanted)}"
+        raise ValueError(
+            f"{folder} holds no readable CLIP weights ({shapes}): download or save them again, with their config.json"
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"{folder} lacks weights, {missing[0]} among them: download or save them again, with their config.json")
+    towers = ("text_model.", "vision_model.", "text_projection.", "visual_projection.")
+    more = sorted(key for key in report["unexpected_keys"] if key.startswith(towers) and not key.endswith("position_ids"))
+    if more:
+        raise ValueError(
+            f"{folder} holds weights that its config.json has no place for, {more[0]} among them: give both of one model"
+        )
+    check_weights(model.state_dict().items(), f"the weights in {folder} are damaged, download or save them again")
     return model
 
 
@@ -111,7 +132,8 @@ def choose_dtype(dtype: torch.dtype | None = None) -> torch.dtype:
     return chosen
 
 
-def _check_folder(folder: Path) -> None:
+def _model_type(folder: Path) -> str:
+    """What config.json says the model is. ValueError if there is none, it can't be read, or it names no CLIP."""
     config = folder / "config.json"
     if not config.is_file():
         raise ValueError(f"{folder} holds no CLIP: it has no config.json")
@@ -119,8 +141,15 @@ def _check_folder(folder: Path) -> None:
         kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{config} is not readable as JSON ({error})") from error
-    if kind != "clip":
-        raise ValueError(f'{folder} holds no CLIP: its model_type is {kind!r}, "clip" is needed')
+    if kind not in KINDS:
+        family, why, mend = REFUSED.get(str(kind), ("", "", ""))
+        told = f". nibkit does not explain {family}: {why}. Instead, {mend}" if family else ""
+        raise ValueError(f'{folder} holds no CLIP: its model_type is {kind!r}, "clip" is needed{told}')
+    return kind
+
+
+def _check_folder(folder: Path) -> None:
+    _model_type(folder)
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
         raise ValueError(f"{folder} holds no weights: it needs model.safetensors")
 

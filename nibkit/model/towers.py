@@ -6,6 +6,7 @@ leaves the last block.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,29 @@ class Tower(nn.Module):
     norm: nn.Module
     projection: nn.Linear
     positions: int  # the longest sequence that it takes
+    channels: int  # of a state
+    dimension: int  # of the projected features
     is_image: bool = False
     serves: int = 0  # while one row is computed for all pairs of a call, how many these are: see ``metrics.costs.count_passes``
 
-    def __init__(self, transformer: Any, norm: nn.Module, projection: nn.Linear):
+    def __init__(self, model: Any):
         super().__init__()
-        self.embeddings = transformer.embeddings
-        self.blocks = transformer.encoder.layers
-        self.norm = norm
-        self.projection = projection
+        self.attach(model)
+
+    def attach(self, model: Any) -> None:
+        """Take the model's modules as they are now; ``Clip.check`` does so again where one was replaced."""
+        raise NotImplementedError
+
+    def take(self, model: Any, transformer: Any, norm: nn.Module, projection: nn.Linear, config: Any) -> None:
+        """The modules and sizes that both encoders have."""
+        self.embeddings, self.blocks, self.norm = transformer.embeddings, transformer.encoder.layers, norm
+        self.projection, self.channels = projection, config.hidden_size
+        self.dimension = getattr(projection, "out_features", model.config.projection_dim)
+
+    @property
+    def like(self) -> torch.Tensor:
+        """A weight, whose dtype and device the states have: the projection's, or the norm's where that has none."""
+        return next(itertools.chain(self.projection.parameters(), self.norm.parameters()))
 
     @property
     def depth(self) -> int:
@@ -100,10 +115,7 @@ class Tower(nn.Module):
         return self.finish(z, self.check_layer(layer), self.pooled(inputs), self.mask(z.shape[1], inputs.attention_mask))
 
     def finish(self, z: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """``tail`` with the positions and the mask at hand.
-
-        The last block is computed for the position that is read alone (``last_block``), if it ``is_plain``; else it is called.
-        """
+        """``tail``, positions and mask at hand; a last block that ``is_plain`` is computed where it is read (``last_block``)."""
         for block in self.blocks[layer:-1]:
             z = block(z, mask)
         last = self.blocks[-1]
@@ -116,13 +128,7 @@ class Tower(nn.Module):
         return self.projection(self.norm(z))
 
     def finish_narrowed(
-        self,
-        z: torch.Tensor,
-        owner: torch.Tensor,
-        lam: torch.Tensor,
-        layer: int,
-        pooled: torch.Tensor,
-        mask: torch.Tensor | None,
+        self, z: torch.Tensor, owner: torch.Tensor, lam: torch.Tensor, layer: int, pooled: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
         """Features, [R, D], of the R states λ_r · z[owner_r]: z [P, S, C], owner [R], λ [R, S], a valve for each token.
 
@@ -149,7 +155,7 @@ class Tower(nn.Module):
         """
         if not all(is_plain(block) for block in list(self.blocks)[layer:]):
             return None
-        nothing = self.projection.weight.new_zeros(1, 1, self.projection.in_features)
+        nothing = self.like.new_zeros(1, 1, self.channels)
         self.serves = pairs
         try:
             return self.finish(nothing, layer, torch.zeros(1, dtype=torch.long, device=nothing.device), self.mask(1))
@@ -163,11 +169,12 @@ class ImageTower(Tower):
     is_image = True
     pre_norm: nn.Module
 
-    def __init__(self, model: Any):
-        super().__init__(model.vision_model, model.vision_model.post_layernorm, model.visual_projection)
-        self.pre_norm = model.vision_model.pre_layrnorm  # transformers spells it so
-        config = model.config.vision_config
-        self.image_size, self.patch_size = config.image_size, config.patch_size
+    def attach(self, model: Any) -> None:
+        transformer, config = model.vision_model, model.config.vision_config
+        self.take(model, transformer, transformer.post_layernorm, model.visual_projection, config)
+        self.pre_norm = transformer.pre_layrnorm  # transformers spells it so
+        self.image_size = check_whole("vision_config.image_size", config.image_size)
+        self.patch_size = check_whole("vision_config.patch_size", config.patch_size, most=self.image_size)
         self.grid = self.image_size // self.patch_size
         self.positions = 1 + self.grid**2
 
@@ -197,10 +204,14 @@ class ImageTower(Tower):
 class TextTower(Tower):
     """The causal text transformer, read at one position: each token sees itself and what stands before it."""
 
-    def __init__(self, model: Any):
-        super().__init__(model.text_model, model.text_model.final_layer_norm, model.text_projection)
-        config = model.config.text_config
-        self.end, self.vocabulary, self.positions = config.eos_token_id, config.vocab_size, config.max_position_embeddings
+    highest: bool  # is the token of the highest id read? Else the first end token
+
+    def attach(self, model: Any) -> None:
+        transformer, config = model.text_model, model.config.text_config
+        self.take(model, transformer, transformer.final_layer_norm, model.text_projection, config)
+        self.end = check_whole("text_config.eos_token_id, which says where a caption is read,", config.eos_token_id, 0)
+        self.highest = self.end == 2 and model.config.model_type != "metaclip_2"
+        self.vocabulary, self.positions = config.vocab_size, config.max_position_embeddings
 
     def raw(self, inputs: Inputs) -> torch.Tensor:
         return self.embeddings.token_embedding(inputs.input_ids)
@@ -217,20 +228,20 @@ class TextTower(Tower):
         return self.embeddings(input_ids=ids)
 
     def mask(self, length: int, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        weight = self.embeddings.token_embedding.weight
-        closed = torch.ones(length, length, dtype=torch.bool, device=weight.device).triu(1)[None, None]
+        like = self.like
+        closed = torch.ones(length, length, dtype=torch.bool, device=like.device).triu(1)[None, None]
         if attention_mask is not None:
             closed = closed | (attention_mask[:, None, None, :length] == 0)
-        return weight.new_zeros(closed.shape).masked_fill(closed, torch.finfo(weight.dtype).min)
+        return like.new_zeros(closed.shape).masked_fill(closed, torch.finfo(like.dtype).min)
 
     def pooled(self, inputs: Inputs) -> torch.Tensor:
         """The position that is read, [B], by transformers' two conventions.
 
-        ``eos_token_id`` 2 (OpenAI's configurations): the highest id, which is the end token. Otherwise the first end token;
-        where there is none, position 0.
+        CLIP with ``eos_token_id`` 2 (OpenAI's configurations): the highest id, which is the end token. Otherwise, and always in
+        MetaCLIP 2, the first end token; where there is none, position 0.
         """
         ids = inputs.input_ids
-        return ids.argmax(-1) if self.end == 2 else (ids == self.end).int().argmax(-1)
+        return ids.argmax(-1) if self.highest else (ids == self.end).int().argmax(-1)
 
     def span(self, inputs: Inputs) -> np.ndarray:
         return self.pooled(inputs).cpu().numpy() + 1  # causal: what stands behind the position that is read is inert

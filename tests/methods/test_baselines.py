@@ -429,8 +429,8 @@ class Opaque(torch.nn.Module):
         for name in keep:
             setattr(self, name, getattr(block, name))
 
-    def forward(self, z, mask):
-        return self.call[0](z, mask)
+    def forward(self, z, mask, **more):
+        return self.call[0](z, mask, **more)
 
 
 HIDDEN = [("image", (), "q_proj"), ("text", ("self_attn", "layer_norm1", "layer_norm2"), "mlp")]

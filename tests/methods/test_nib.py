@@ -1,5 +1,6 @@
 """The method: Eq. 10 against a plain loop and against captum, what is missing from the sum, the work that is done."""
 
+import warnings
 from dataclasses import replace
 
 import captum.attr
@@ -12,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nibkit as nk
+from nibkit.methods.cut import CutEncoder
 from nibkit.theory.quadrature import RULES, nodes
+
+DEPTH = 5
 
 
 def token_sums(att, pair: int = 0) -> dict[str, torch.Tensor]:
@@ -237,6 +241,9 @@ def watched(monkeypatch):
                 return forward(z)
 
             monkeypatch.setattr(block.layer_norm1, "forward", forward)  # where a block's input goes, however it is computed
+    clip.check(tiny_inputs())  # compared with its own forward pass, once: not what is watched
+    for calls in seen.values():
+        calls.clear()
     return clip, seen
 
 
@@ -331,3 +338,67 @@ def test_autocast_around_a_call_changes_digits_only():
         found = nk.nib(clip, inputs)
     assert found.image.dtype == torch.float32 and not torch.equal(found.image, want.image)
     assert torch.corrcoef(torch.stack([found.image.flatten(), want.image.flatten()]))[0, 1] > 0.98
+
+
+# --- what says nothing is told ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "layer, said",
+    [
+        (DEPTH - 1, "image encoder is cut before its last block, .*; the text encoder is cut before its last block"),
+        ((DEPTH, 2), "image encoder is cut behind its last block, where only the class token is read. Cut earlier"),
+        ((2, DEPTH), "nothing there: the text encoder is cut behind its last block, where only the end token is read"),
+    ],
+)
+def test_a_cut_that_explains_nothing_is_told_once(layer, said):
+    with pytest.warns(UserWarning, match=said) as caught:
+        nk.nib(tiny_clip(), tiny_inputs(), layer=layer)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_cut_that_explains_something_is_no_warning():
+    """Also before the last block, where the nodes reach into the layer norm's eps, or where that block is another one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nk.nib(tiny_clip(), tiny_inputs(), layer=DEPTH - 2)
+        nk.nib(tiny_clip(), tiny_inputs(), layer=DEPTH - 1, rule="sinh", num_steps=48)
+        clip = new_clip()
+        for tower in (clip.image, clip.text):
+            tower.blocks[-1].register_forward_hook(lambda module, arguments, output: output + output.mean(1, keepdim=True))
+        with pytest.raises(ValueError, match="not the model's own"):  # halved rows, padding: another mean
+            nk.nib(clip, tiny_inputs((5, 8)), layer=DEPTH - 1)
+        nk.nib(clip, tiny_inputs((6,)), layer=DEPTH - 1)
+
+
+def test_gradcam_and_m2ib_tell_it_too():
+    """Both look behind the block that they are given."""
+    for method, block in ((nk.gradcam, DEPTH - 2), (nk.gradcam, DEPTH - 1), (nk.m2ib, DEPTH - 1)):
+        with pytest.warns(UserWarning, match=f"{method.__name__}'s cut explains nothing there"):
+            method(tiny_clip(), tiny_inputs(), layer=block)
+
+
+def test_an_adaptive_integral_says_whether_it_closed():
+    """Of how many pairs the gap is above its goal: of all with four gradients, of none with many."""
+    few = nk.nib(tiny_clip(), tiny_inputs(), rule="adaptive", num_steps=4)
+    assert few.options["open"] == (3, 3)
+    assert nk.nib(tiny_clip(), tiny_inputs(), rule="adaptive", num_steps=200).options["open"] == (0, 0)
+    assert "open" not in nk.nib(tiny_clip(), tiny_inputs()).options
+
+
+@pytest.mark.parametrize("rule, most", [("riemann", 100_000), ("adaptive", 100_000), ("gauss", 1000), ("log-gauss", 1000)])
+def test_absurd_counts_of_steps_are_refused_before_any_work(rule, most):
+    with nk.count_passes(tiny_clip()) as passes:
+        for count in (most + 1, 100_000_000, 10**400):
+            with pytest.raises(ValueError, match=f'num_steps must be at most {most:,} for "{rule}"; got 1'):
+                nk.nib(tiny_clip(), tiny_inputs(), rule=rule, num_steps=count)
+    assert passes.forward == 0
+
+
+def test_steps_beyond_those_held_at_once_are_added_up():
+    """2,500 steps go through in three parts; Riemann's sum by hand."""
+    clip, inputs = tiny_clip(), tiny_inputs((4,))
+    att = nk.nib(clip, inputs, layer=3, num_steps=2500)
+    whole = CutEncoder(clip.image, inputs, 3)
+    slopes = whole.slopes(np.arange(1, 2501) / 2500, clip.encode_text(inputs))
+    assert relative(att.image.flatten(), slopes.double().mean(1)[0, 1:].float()) < 1e-4

@@ -298,8 +298,8 @@ class Opaque(torch.nn.Module):
         super().__init__()
         self.call = [inner]
 
-    def forward(self, z, mask):
-        return self.call[0](z, mask)
+    def forward(self, z, mask, **more):
+        return self.call[0](z, mask, **more)
 
 
 @pytest.mark.parametrize("side", ["image", "text"])

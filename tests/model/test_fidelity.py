@@ -1,0 +1,325 @@
+"""The model explained is the model given: what is refused by name, what the check at first use finds and what it leaves."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import transformers
+from helpers import END, START, VOCABULARY, new_clip, same, state, tiny_clip, tiny_inputs, tiny_model
+from torch import nn
+from transformers.models.clip.modeling_clip import CLIPAttention
+
+import nibkit as nk
+from nibkit.model import fidelity
+from nibkit.model.blocks import is_plain
+
+SHARED = dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=5, projection_dim=16)
+TEXT = SHARED | dict(vocab_size=VOCABULARY, bos_token_id=START, eos_token_id=END, pad_token_id=END)
+VISION = SHARED | dict(image_size=48, patch_size=16)
+
+
+def own_similarity(clip, inputs):
+    with torch.no_grad():
+        output = clip.model(input_ids=inputs.input_ids, pixel_values=inputs.pixel_values, attention_mask=inputs.attention_mask)
+    return torch.nn.functional.cosine_similarity(output.image_embeds, output.text_embeds)
+
+
+# --- refused by name --------------------------------------------------------------------------------------------------------
+
+FOREIGN = [
+    ("Siglip", "Model", "SigLIP"),
+    ("Siglip2", "Model", "SigLIP 2"),
+    ("CLIPSeg", "Model", "CLIPSeg"),
+    ("CLIPSeg", "ForImageSegmentation", "CLIPSeg"),
+    ("AltCLIP", "Model", "AltCLIP"),
+    ("ChineseCLIP", "Model", "ChineseCLIP"),
+    ("Blip", "Model", "BLIP"),
+    ("GroupViT", "Model", "GroupViT"),
+    ("XCLIP", "Model", "X-CLIP"),
+    ("OwlViT", "Model", "OWL-ViT"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # what transformers says of these small configurations
+@pytest.mark.parametrize("family, kind, name", FOREIGN, ids=[family + kind for family, kind, _ in FOREIGN])
+def test_a_model_of_another_family_is_refused_by_name(family, kind, name):
+    config = getattr(transformers, f"{family}Config")(text_config=TEXT, vision_config=VISION)
+    with torch.random.fork_rng():
+        model = getattr(transformers, family + kind)(config)
+    with pytest.raises(ValueError, match=rf"model is of class {family}{kind} \({name}\), .* does not explain: .*\. Instead, "):
+        nk.Clip(model)
+
+
+@pytest.mark.parametrize(
+    "kind, config", [("CLIPVisionModel", VISION), ("CLIPVisionModelWithProjection", VISION), ("CLIPTextModel", TEXT)]
+)
+def test_one_tower_alone_is_refused(kind, config):
+    model = getattr(transformers, kind)(getattr(transformers, f"CLIP{'Text' if 'Text' in kind else 'Vision'}Config")(**config))
+    with pytest.raises(ValueError, match=rf"{kind} .*one half of a CLIP\. Instead, load the whole of it: CLIPModel"):
+        nk.Clip(model)
+
+
+def test_other_modules_and_what_is_no_module_are_named():
+    with pytest.raises(
+        ValueError, match="model is of class Linear, which is not built as CLIP: it has no vision_model.embeddings"
+    ):
+        nk.Clip(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="model is of class DataParallel, .*: give model.module, which it wraps"):
+        nk.Clip(nn.DataParallel(tiny_model()))
+    for value in (None, "shapes", tiny_clip()):
+        with pytest.raises(TypeError, match=f"model must be a transformers CLIPModel, .*; got {type(value).__name__}"):
+            nk.Clip(value)
+
+
+@pytest.mark.parametrize(
+    "tower, setting, value, message",
+    [
+        ("vision", "num_attention_heads", 7, "vision_config.num_attention_heads is 7, which does not divide hidden_size 32"),
+        ("text", "num_attention_heads", 0, "text_config.num_attention_heads is 0, which does not divide"),
+        ("text", "eos_token_id", None, "text_config.eos_token_id, .*, must be a whole number, 0 or more; got None"),
+        ("text", "eos_token_id", [99], r"text_config.eos_token_id, .*, must be a whole number, 0 or more; got \[99\]"),
+    ],
+)
+def test_a_strange_configuration_is_named(tower, setting, value, message):
+    model = tiny_model()
+    vars(getattr(model.config, f"{tower}_config"))[setting] = value
+    with pytest.raises(ValueError, match=message):
+        nk.Clip(model)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named_at_first_use(value):
+    clip = new_clip()
+    clip.model.text_model.encoder.layers[1].mlp.fc1.bias.data[3] = value
+    with pytest.raises(ValueError, match="text_model.encoder.layers.1.mlp.fc1.bias holds NaN or infinity"):
+        nk.nib(clip, tiny_inputs())
+    with pytest.raises(ValueError, match="logit_scale has no values .*'meta'"):
+        fidelity.check_weights([("logit_scale", torch.ones((), device="meta"))])
+    fidelity.check_weights([("large", torch.full((9,), 3e38)), ("half", torch.full((99,), 6e4, dtype=torch.float16))])
+
+
+def test_features_beyond_the_dtype_are_told():
+    clip = new_clip(dtype=torch.float16)
+    clip.model.visual_projection.weight.data *= 3e4
+    with pytest.raises(ValueError, match="the image features hold NaN or infinity, though the weights do not: torch.float16"):
+        nk.nib(clip, tiny_inputs())
+
+
+# --- MetaCLIP 2 ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [2, END])
+def test_metaclip_2_is_read_at_its_first_end_token(end):
+    """Also where ``eos_token_id`` is 2, as in its released weights, which in CLIP means the highest id."""
+    config = transformers.MetaClip2Config(text_config=TEXT | dict(eos_token_id=end), vision_config=VISION, projection_dim=16)
+    with torch.random.fork_rng():
+        clip = nk.Clip(transformers.MetaClip2Model(config).eval().requires_grad_(False))
+    inputs = tiny_inputs((5, 8, 3))
+    for row, length in enumerate((5, 8, 3)):
+        inputs.input_ids[row, length - 1] = end
+    assert clip.text.pooled(inputs).tolist() == [4, 7, 2] and is_plain(clip.image.blocks[0])
+    assert torch.allclose(clip.similarity(inputs), own_similarity(clip, inputs), atol=1e-6)
+    att = nk.nib(clip, inputs)
+    assert att.options["blocks"] == ("rewritten", "rewritten") and (att.text[0] != 0).any()
+    assert nk.chefer(clip, inputs, variant="original").image.isfinite().all()
+
+
+# --- compared with its own forward pass ---------------------------------------------------------------------------------------
+
+
+def encoder_hook(model):
+    def change(module, arguments, output):
+        output.last_hidden_state = output.last_hidden_state + output.last_hidden_state.roll(1, -1)
+        return output
+
+    model.vision_model.encoder.register_forward_hook(change)
+
+
+def tower_hook(model):
+    def change(module, arguments, output):
+        output.pooler_output = output.pooler_output.roll(1, -1)
+        return output
+
+    return model.text_model.register_forward_hook(change)
+
+
+def model_hook(model):
+    def change(module, arguments, output):
+        output.image_embeds = output.image_embeds.roll(1, -1)
+        return output
+
+    model.register_forward_hook(change)
+
+
+def patched_features(model):
+    own = model.get_image_features
+
+    def other(*args, **kwargs):
+        output = own(*args, **kwargs)
+        output.pooler_output = output.pooler_output + 1
+        return output
+
+    model.get_image_features = other
+
+
+def last_token(model):
+    """A norm that reads another token than the one at which the caption ends."""
+    model.text_model.final_layer_norm.register_forward_hook(lambda module, arguments, output: output.roll(1, -2))
+
+
+def neighbours(model):
+    """A block in which pairs see one another."""
+    model.vision_model.encoder.layers[1].register_forward_hook(lambda m, a, output: output + 2 * output.mean(0, keepdim=True))
+
+
+def random_block(model):
+    model.text_model.encoder.layers[2].register_forward_hook(lambda m, a, output: output + torch.randn_like(output))
+
+
+def own_rows(model):
+    """Embeddings that do not take their own rows back."""
+    embeddings = model.text_model.embeddings
+    own = embeddings.forward
+    embeddings.forward = lambda input_ids=None, **more: (
+        own(input_ids=input_ids, **more) + (0 if input_ids is None else input_ids[..., None] / 50)
+    )
+
+
+@pytest.mark.parametrize("name", ["similarity", "nib", "rise", "chefer"])
+@pytest.mark.parametrize(
+    "change",
+    [encoder_hook, tower_hook, model_hook, patched_features, last_token, neighbours, random_block, own_rows],
+    ids=lambda f: f.__name__,
+)
+def test_what_cannot_be_reproduced_is_refused(change, name):
+    clip, inputs = new_clip(), tiny_inputs((5, 8))
+    change(clip.model)
+    call = clip.similarity if name == "similarity" else lambda inputs: nk.METHODS[name](clip, inputs)
+    for _ in range(2):  # and again: what was refused once is not taken the second time
+        with pytest.raises(ValueError, match=r"are not the model's own|give other states for their own rows"):
+            call(inputs)
+
+
+def test_the_refusal_names_what_stands_out():
+    clip = new_clip()
+    encoder_hook(clip.model)
+    with pytest.raises(ValueError, match=r"nibkit's image features .* What stands out in it: vision_model\.encoder \(hook\)\. "):
+        clip.similarity(tiny_inputs())
+
+
+def test_a_change_after_the_first_use_is_noticed_and_so_is_its_end():
+    clip, inputs = new_clip(), tiny_inputs()
+    before = nk.nib(clip, inputs)
+    handle = tower_hook(clip.model)
+    with pytest.raises(ValueError, match="nibkit's text features are not the model's own"):
+        nk.nib(clip, inputs)
+    handle.remove()
+    assert torch.equal(nk.nib(clip, inputs).image, before.image)
+
+
+def test_a_part_that_is_replaced_after_the_first_use_is_taken():
+    clip, inputs = new_clip(), tiny_inputs()
+    before = clip.similarity(inputs)
+    clip.model.visual_projection = nn.Linear(32, 16, bias=False).requires_grad_(False)
+    clip.model.text_model.encoder.layers = clip.model.text_model.encoder.layers[:3]
+    assert clip.text.depth == 5  # until it is used
+    assert torch.allclose(clip.similarity(inputs), own_similarity(clip, inputs), atol=1e-6) and clip.text.depth == 3
+    assert not torch.allclose(clip.similarity(inputs), before, atol=1e-3)
+
+
+def test_a_class_that_is_patched_as_a_whole_is_called(monkeypatch):
+    clip, inputs = new_clip(), tiny_inputs()
+    before = clip.similarity(inputs)
+    monkeypatch.setattr(CLIPAttention, "forward", lambda self, hidden_states, **_: (self.v_proj(hidden_states), None))
+    assert not is_plain(clip.image.blocks[0])
+    assert torch.allclose(clip.similarity(inputs), own_similarity(clip, inputs), atol=1e-6)
+    assert not torch.allclose(clip.similarity(inputs), before, atol=1e-3)
+    with pytest.raises(ValueError, match="attention written out gives other features"):
+        nk.chefer(clip, inputs)
+
+
+def test_a_hook_on_every_module_is_heeded():
+    clip, inputs = new_clip(), tiny_inputs()
+    before = clip.similarity(inputs)
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, arguments, output: 0.5 * output if isinstance(module, nn.LayerNorm) else None
+    )
+    try:
+        assert not is_plain(clip.image.blocks[0])
+        assert torch.allclose(clip.similarity(inputs), own_similarity(clip, inputs), atol=1e-6)
+        assert not torch.allclose(clip.similarity(inputs), before, atol=1e-3)
+    finally:
+        handle.remove()
+
+
+def test_attention_of_another_name_is_called():
+    """An implementation registered with transformers, here one in which values attend to values."""
+
+    def values(module, query, key, value, attention_mask, scaling, **_):
+        weights = (value @ value.mT * scaling + (0 if attention_mask is None else attention_mask)).softmax(-1)
+        return (weights @ value).transpose(1, 2), weights
+
+    transformers.AttentionInterface.register("values", values)
+    transformers.AttentionMaskInterface.register("values", transformers.masking_utils.eager_mask)
+    clip, inputs = nk.Clip(tiny_model(attention="eager")), tiny_inputs()
+    for config in (clip.model.config.vision_config, clip.model.config.text_config):
+        config._attn_implementation = "values"
+    before = tiny_clip().similarity(inputs)
+    assert not is_plain(clip.image.blocks[0])
+    assert torch.allclose(clip.similarity(inputs), own_similarity(clip, inputs), atol=1e-6)
+    assert not torch.allclose(clip.similarity(inputs), before, atol=1e-3)
+
+
+# --- once, and without a trace ------------------------------------------------------------------------------------------------
+
+
+def passes_of_the_model(clip):
+    seen = []
+    clip.model.register_forward_pre_hook(lambda module, arguments: seen.append(1))
+    return seen
+
+
+def test_the_check_is_done_once_and_again_after_a_change():
+    clip, inputs = new_clip(), tiny_inputs()
+    seen = passes_of_the_model(clip)
+    for name in ("nib", "chefer", "rise"):
+        nk.METHODS[name](clip, inputs, **({"num_masks": 2} if name == "rise" else {}))
+    assert clip.encode_text(inputs).shape == (3, 16) and len(seen) == 1
+    with nk.count_passes(clip) as passes:  # its own hooks count, and change nothing
+        nk.nib(clip, inputs, num_steps=4)
+    assert (passes.forward_image, passes.backward_image) == (18, 12) and len(seen) == 1
+    clip.image.blocks[0].register_forward_hook(lambda *_: None)
+    clip.similarity(inputs), clip.similarity(inputs)
+    assert len(seen) == 2
+
+
+def test_the_first_use_is_not_counted():
+    clip = new_clip()
+    with nk.count_passes(clip) as passes:
+        clip.similarity(tiny_inputs((5, 8)))
+    assert (passes.forward_image, passes.forward_text, passes.backward) == (2, 2, 0)
+
+
+def test_the_first_use_leaves_nothing_behind():
+    clip = new_clip()
+    clip.model.train()
+    before = state(clip)
+    clip.check(tiny_inputs())
+    after = state(clip)
+    assert [key for key in before if not same(before[key], after[key])] == []
+
+
+def test_autocast_and_copies_are_no_other_model():
+    clip, inputs = new_clip(), tiny_inputs()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert nk.nib(clip, inputs).image.isfinite().all()
+    for other in (copy.deepcopy(clip), pickle.loads(pickle.dumps(clip))):
+        assert torch.equal(nk.nib(other, inputs).image, nk.nib(clip, inputs).image)
+
+
+def test_a_model_whose_own_forward_fails_is_told_in_a_line():
+    clip = new_clip()
+    clip.model.text_model.eos_token_id = None
+    with pytest.raises(ValueError, match=r"^the model's own forward fails on this batch \(AttributeError: [^\n]*\)$"):
+        clip.similarity(tiny_inputs())
