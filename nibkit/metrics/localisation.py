@@ -3,9 +3,9 @@
 Masks are bool, True on the object, arrays or tensors. Where the maps know what the model saw of each picture (``att.views``: all
 that is made of ``clip.prepare``'s inputs does), masks are brought there first, by nearest neighbour. Those of the picture's own
 size [H, W] are resized and cropped as it was: what the model never saw counts neither for nor against. Those that are in the
-model's frame already (224 × 224, say) are taken as they are. Where both sizes are the same, they count as the picture's own; every
-other size is refused. They may be a list of B masks, each of its own picture's size. Without views masks are [B, H, W], of any
-size, and the maps are brought to it (``Attribution.heatmap``).
+model's frame already (224 × 224, say) are taken as they are. Where both sizes are the same, they count as the picture's own.
+Every other size is refused. They may be a list of B masks, each of its own picture's size. Without views masks are [B, H, W], of
+any size, and the maps are brought to it (``Attribution.heatmap``).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Signed values are shown on a diverging, colour-blind-safe scale centred on 0: red for what raises the similarity, blue for what
 lowers it. Colours of one figure share one scale unless said otherwise.
 
-A picture in a figure is what the model saw of it (``model.views``): maps of what ``clip.prepare`` made know it. Where nobody knows
-(tensors that were made otherwise), it is the centre square of 224 × 224 pixels, as CLIP's usual settings have it.
+A picture in a figure is what the model saw of it (``model.views``), which maps of ``clip.prepare``'s inputs know. Where nobody
+knows (tensors that were made otherwise), it is the centre square of 224 × 224 pixels, as CLIP's usual settings have it.
 """
 
 from __future__ import annotations
