@@ -1,9 +1,9 @@
 """Captions made into tokens, checked before any work is done; which of them are words.
 
-Tokens come from the tokenizer given, transformers' CLIPTokenizer. It differs from OpenAI's own in one step: OpenAI's cleans a caption
-first (``ftfy`` and ``html.unescape``: ’ becomes ', “ becomes ", the ligature ﬁ becomes fi, &amp; becomes &), transformers' only
-composes letters and accents (NFC), joins white space and lowers the case. Where a caption has such characters, clean it yourself
-to have OpenAI's tokens.
+Tokens come from the tokenizer given, transformers' CLIPTokenizer. It differs from OpenAI's own in one step. OpenAI's cleans a
+caption first (``ftfy`` and ``html.unescape``: ’ becomes ', “ becomes ", the ligature ﬁ becomes fi, &amp; becomes &). transformers'
+only composes letters and accents (NFC), joins white space and lowers the case. Where a caption has such characters, clean it
+yourself to have OpenAI's tokens.
 """
 
 from __future__ import annotations

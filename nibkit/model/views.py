@@ -45,7 +45,8 @@ class View:
         picture = to_rgb(image)
         if picture.size[::-1] != self.size:
             raise ValueError(
-                f"image is {_by(picture.size[::-1])} pixels, the picture that was explained is {_by(self.size)}: give that one"
+                f"image is {_by(picture.size[::-1])} pixels (height × width), "
+                f"the picture that was explained is {_by(self.size)}: give that one"
             )
         settings, values = self.processor, self.processor(images=picture, return_tensors="pt")["pixel_values"][0].numpy()
         if settings.do_normalize:

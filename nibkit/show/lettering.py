@@ -53,7 +53,7 @@ def tell_missing(texts: Iterable[str]) -> None:
         runs |= dict.fromkeys(piece for piece in pieces.split() if not all(map(is_mark, piece)))
     if runs:
         warnings.warn(
-            f"no installed font can draw {', '.join(runs)}: the figure has {MISSING} there; "
+            f"no installed font can draw {', '.join(run if run.isprintable() else ascii(run) for run in runs)}: the figure has {MISSING} there; "
             "nk.plots.words_html shows every word, and so do figures once a font that has it is installed (such as Noto Sans)",
             stacklevel=outside(),
         )
@@ -79,8 +79,12 @@ def is_mark(character: str) -> bool:
 
 @functools.cache
 def installed_families() -> tuple[str, ...]:
-    """The upright fonts that matplotlib can use, those without serifs first; not the one whose letters are all boxes."""
-    names = {font.name for font in fontManager.ttflist if font.style == "normal" and "LastResort" not in font.name}
+    """The upright fonts of normal weight that matplotlib can use, those without serifs first.
+
+    Left out are its fonts of formulas, and the one that has a box for every letter.
+    """
+    fonts = (font for font in fontManager.ttflist if font.style == "normal" and font.weight == 400)
+    names = {font.name for font in fonts if not re.match("last ?resort|cm|stix", font.name.lower())}
     return tuple(sorted(names, key=lambda name: ("Sans" not in name, name)))
 
 
