@@ -48,13 +48,11 @@ class View:
                 f"image is {_by(picture.size[::-1])} pixels (height × width), "
                 f"the picture that was explained is {_by(self.size)}: give that one"
             )
-        settings, values = self.processor, self.processor(images=picture, return_tensors="pt")["pixel_values"][0].numpy()
-        if settings.do_normalize:
-            std, mean = (np.reshape(value, (-1, 1, 1)) for value in (settings.image_std, settings.image_mean))
-            values = values * std + mean
-        if settings.do_rescale:
-            values = values / settings.rescale_factor
-        return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8).transpose(1, 2, 0))
+        settings, values = self.processor, self.processor(images=picture, return_tensors="pt")["pixel_values"][0]
+        std, mean = (settings.image_std, settings.image_mean) if settings.do_normalize else (1.0, 0.0)
+        white = 1 / settings.rescale_factor if settings.do_rescale else 1.0  # bytes to a unit of what is normalised
+        std, mean = (torch.as_tensor(value, dtype=values.dtype).reshape(-1, 1, 1) * white for value in (std, mean))
+        return Image.fromarray((values * std + mean).round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy())
 
     @functools.cached_property
     def rows_and_columns(self) -> tuple[np.ndarray, np.ndarray]:

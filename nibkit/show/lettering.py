@@ -99,6 +99,8 @@ def write_title(ax: Axes, text: str) -> Text:
     shown, style = letter(text)
     title, figure = ax.set_title(shown, **style), ax.figure
     room = ax.get_window_extent().width
+    if len(shown) * title.get_fontsize() * figure.dpi / 72 <= room and "\n" not in shown:
+        return title  # no letter is wider than the size: measuring takes longer than all else here
     highest = figure.bbox.y1
     if figure.get_layout_engine() is not None:  # which gives the axes their place later, and the title its height
         place = ax.get_subplotspec()
