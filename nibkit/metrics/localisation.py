@@ -1,11 +1,6 @@
 """Does the map find what the caption names? Scores against true masks, which only a synthetic world has. Notebook 09.
 
-Masks are bool, True on the object, arrays or tensors. Where the maps know what the model saw of each picture (``att.views``: all
-that is made of ``clip.prepare``'s inputs does), masks are brought there first, by nearest neighbour. Those of the picture's own
-size [H, W] are resized and cropped as it was: what the model never saw counts neither for nor against. Those that are in the
-model's frame already (224 × 224, say) are taken as they are. Where both sizes are the same, they count as the picture's own.
-Every other size is refused. They may be a list of B masks, each of its own picture's size. Without views masks are [B, H, W], of
-any size, and the maps are brought to it (``Attribution.heatmap``).
+Masks are bool, True on the object, arrays or tensors; ``localisation`` says of which size.
 """
 
 from __future__ import annotations
@@ -104,11 +99,17 @@ def average_precision(att: Attribution, masks: Masks) -> np.ndarray:
 
 
 def localisation(att: Attribution, masks: Masks, distractors: Masks | None = None) -> pd.DataFrame:
-    """All scores, a row per pair.
+    """All scores, a row per pair, in what the model saw of the picture.
+
+    Where the maps know what that is (``att.views``: all that is made of ``clip.prepare``'s inputs does), masks are brought there
+    first, by nearest neighbour. Those of the picture's own size [H, W] are resized and cropped as it was: what the model never saw
+    counts neither for nor against. Those that are in the model's frame already (224 × 224, say) are taken as they are. Where both
+    sizes are the same, they count as the picture's own; every other size is refused. They may be a list of B masks, each of its
+    own picture's size. Without views masks are [B, H, W], of any size, and the maps are brought to it (``Attribution.heatmap``).
 
     Args:
         att: the maps of B pairs.
-        masks, distractors: bool [B, H, W] or B of [H, W] (see above for their sizes), what the caption names and what it does not
+        masks, distractors: bool [B, H, W] or B of [H, W], what the caption names and what it does not
             (``named_masks``). A distractor's mask may be empty (nothing else is in the picture): NaN in its columns.
 
     Returns:
