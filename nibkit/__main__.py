@@ -97,7 +97,7 @@ def explain(args: argparse.Namespace) -> int:
         plt.close(fig)
     print(f"similarity {float(attribution.similarity[0]):.3f}   (cosine of picture and caption, {clip.name}, {seconds:.2f} s)")
     for word, value in attribution.words_of(0):
-        print(f"{value:+.4f}  {word}")
+        print(f"{round(value, 4) + 0.0:+.4f}  {word}")  # no minus before 0
     print(f"figure: {args.out}")
     return 0
 

@@ -102,15 +102,16 @@ def localisation(att: Attribution, masks: Masks, distractors: Masks | None = Non
     """All scores, a row per pair, in what the model saw of the picture.
 
     Where the maps know what that is (``att.views``: all that is made of ``clip.prepare``'s inputs does), masks are brought there
-    first, by nearest neighbour. Those of the picture's own size [H, W] are resized and cropped as it was: what the model never saw
-    counts neither for nor against. Those that are in the model's frame already (224 × 224, say) are taken as they are. Where both
-    sizes are the same, they count as the picture's own; every other size is refused. They may be a list of B masks, each of its
-    own picture's size. Without views masks are [B, H, W], of any size, and the maps are brought to it (``Attribution.heatmap``).
+    first, by nearest neighbour. Those of the picture's own size [H, W] are resized and cropped as it was: what the model never
+    saw counts neither for nor against. Those that are in the model's frame already (224 × 224, say) are taken as they are. Where
+    both sizes are the same, they count as the picture's own; every other size is refused. They may be a list of B masks, each of
+    its own picture's size. Without views masks are [B, H, W], of any size, and the maps are brought to it
+    (``Attribution.heatmap``).
 
     Args:
         att: the maps of B pairs.
-        masks, distractors: bool [B, H, W] or B of [H, W], what the caption names and what it does not
-            (``named_masks``). A distractor's mask may be empty (nothing else is in the picture): NaN in its columns.
+        masks, distractors: bool [B, H, W] or B of [H, W], what the caption names and what it does not (``named_masks``). A
+            distractor's mask may be empty (nothing else is in the picture): NaN in its columns.
 
     Returns:
         DataFrame: pointing, iou, average_precision (0 … 1); chance, the mask's share of what the model saw, which a random map

@@ -1,9 +1,9 @@
 """Captions made into tokens, checked before any work is done; which of them are words.
 
 Tokens come from the tokenizer given, transformers' CLIPTokenizer. It differs from OpenAI's own in one step. OpenAI's cleans a
-caption first (``ftfy`` and ``html.unescape``: ’ becomes ', “ becomes ", the ligature ﬁ becomes fi, &amp; becomes &). transformers'
-only composes letters and accents (NFC), joins white space and lowers the case. Where a caption has such characters, clean it
-yourself to have OpenAI's tokens.
+caption first (``ftfy`` and ``html.unescape``: ’ becomes ', “ becomes ", the ligature ﬁ becomes fi, &amp; becomes &); that of
+transformers only composes letters and accents (NFC), joins white space and lowers the case. Where a caption has such characters,
+clean it yourself to have OpenAI's tokens.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def _spell(
     """
     begins = [begin for piece, (begin, _) in zip(pieces, spans) if piece is not None] + [len(caption)]
     joints = {place for begin, end in word_spans(caption) for place in range(begin + 1, end)}  # between letters of one word
-    tokens, words, reached, number, last = [], [], 0, -1, None
+    tokens: list[str] = []
+    words: list[int | None] = []
+    reached, number, last = 0, -1, None
     for name, piece, (begin, end) in zip(names, pieces, spans):
         if piece is None:
             tokens.append(name)

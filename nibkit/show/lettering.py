@@ -52,8 +52,9 @@ def tell_missing(texts: Iterable[str]) -> None:
         pieces = "".join(character if missing else " " for character, missing in zip(text, np.logical_not(drawn)))
         runs |= dict.fromkeys(piece for piece in pieces.split() if not all(map(is_mark, piece)))
     if runs:
+        listed = ", ".join(run if run.isprintable() else ascii(run) for run in runs)
         warnings.warn(
-            f"no installed font can draw {', '.join(run if run.isprintable() else ascii(run) for run in runs)}: the figure has {MISSING} there; "
+            f"no installed font can draw {listed}: the figure has {MISSING} there; "
             "nk.plots.words_html shows every word, and so do figures once a font that has it is installed (such as Noto Sans)",
             stacklevel=outside(),
         )
@@ -94,25 +95,28 @@ def codes_of(family: str) -> frozenset[int]:
     return frozenset(get_font(findfont(FontProperties(family=[family]))).get_charmap())
 
 
-def write_title(ax: Axes, text: str) -> Text:
+def write_title(ax: Axes, text: str) -> None:
     """The axes' title: wrapped at their width, and set smaller where it would leave the figure. Never read as a formula."""
     shown, style = letter(text)
-    title, figure = ax.set_title(shown, **style), ax.figure
-    room = ax.get_window_extent().width
-    if len(shown) * title.get_fontsize() * figure.dpi / 72 <= room and "\n" not in shown:
-        return title  # no letter is wider than the size: measuring takes longer than all else here
-    highest = figure.bbox.y1
-    if figure.get_layout_engine() is not None:  # which gives the axes their place later, and the title its height
-        place = ax.get_subplotspec()
-        columns = place.get_gridspec().get_width_ratios()[place.colspan.start : place.colspan.stop] if place else [1]
-        room = 0.85 * figure.bbox.width * sum(columns) / sum(place.get_gridspec().get_width_ratios() if place else [1])
-        highest += figure.bbox.height / 3
-    for size in (title.get_fontsize(), 10.0, 8.0, 6.5, 5.0):
+    title, figure, room = ax.set_title(shown, **style), ax.figure, room_of(ax)
+    largest = float(title.get_fontsize())
+    if len(shown) * largest * figure.dpi / 72 <= room and "\n" not in shown:
+        return  # no letter is wider than the size: measuring would take longer than all else here
+    highest = figure.bbox.y1 + (0 if figure.get_layout_engine() is None else figure.bbox.height / 3)  # an engine makes room
+    for size in (largest, 10.0, 8.0, 6.5, 5.0):
         title.set(text=shown, fontsize=size)
         wrap(title, room)
         if title.get_window_extent().y1 <= highest:
-            break
-    return title
+            return
+
+
+def room_of(ax: Axes) -> float:
+    """How wide the axes are, in pixels; where a layout engine has yet to place them, about how wide they will be."""
+    place = ax.get_subplotspec()
+    if place is None or ax.figure.get_layout_engine() is None:
+        return ax.get_window_extent().width
+    shares = np.asarray(place.get_gridspec().get_width_ratios(), dtype=float)
+    return 0.85 * ax.figure.bbox.width * float(shares[place.colspan.start : place.colspan.stop].sum() / shares.sum())
 
 
 def wrap(text: Text, width: float) -> None:

@@ -190,7 +190,7 @@ def show(image: Picture, ax: Axes | None = None, title: str = "", view: View | N
 
 def _seen(image: Picture, attribution: Attribution, pair: int) -> Image.Image:
     """What the model saw of that pair's picture."""
-    return _picture(image, attribution.views and attribution.views[pair])
+    return _picture(image, attribution.views[pair] if attribution.views else None)
 
 
 def _picture(image: Picture, view: View | None) -> Image.Image:
