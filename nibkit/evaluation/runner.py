@@ -177,8 +177,7 @@ def scores(clip: Clip, inputs: Inputs, att: Attribution, pairs: Sequence[Pair], 
     localised = []
     for i, pair in enumerate(pairs):
         mask, distractor = true_masks(pair)
-        seen = mask is not None and seen_masks([mask], inputs.views and inputs.views[i : i + 1], 1, empty=True).any()
-        if mask is not None and seen:  # what lies outside of the picture that the model saw can't be found
+        if mask is not None and seen_masks([mask], att[i].views, 1, empty=True).any():  # else the model saw nothing of it
             row = localisation(att[i], mask[None], None if distractor is None else distractor[None])
             localised.append(row.set_axis([i]))
     return table.join(pd.concat(localised)) if localised else table

@@ -73,7 +73,8 @@ class Clip:
         views = views_of(self.image_processor, pictures, self.image.image_size)
         pixels = pixels_of(views[0].processor, pictures, self.image.image_size)
         note_views(images, views)
-        return Inputs(pixels, *tokenize(captions, self.tokenizer), views=views).to(self.device, self.dtype)
+        ids, mask, tokens, words = tokenize(captions, self.tokenizer)
+        return Inputs(pixels, ids, mask, tokens, words, views).to(self.device, self.dtype)
 
     def view(self, image: Any) -> View:
         """What the model sees of a picture (anything that ``prepare`` takes as one), and where in the picture that lies.
