@@ -48,9 +48,8 @@ def tell_missing(texts: Iterable[str]) -> None:
     runs: dict[str, None] = {}
     own = tuple(matplotlib.rcParams["font.family"])
     for text in texts:
-        drawn = [family_of(character, own) is not None for character in text]
-        pieces = "".join(character if missing else " " for character, missing in zip(text, np.logical_not(drawn)))
-        runs |= dict.fromkeys(piece for piece in pieces.split() if not all(map(is_mark, piece)))
+        missing = "".join(character if family_of(character, own) is None else " " for character in text)
+        runs |= dict.fromkeys(run for run in missing.split() if not all(map(is_mark, run)))
     if runs:
         listed = ", ".join(run if run.isprintable() else ascii(run) for run in runs)
         warnings.warn(
