@@ -171,7 +171,7 @@ def explain(args: argparse.Namespace) -> int:
             plt.close(figure)
     print(f"similarity {float(attribution.similarity[0]):.3f}   (cosine of picture and caption, {clip.name}, {seconds:.2f} s)")
     for word, value in attribution.words_of(0):
-        print(f"{value:+.4f}  {word}")
+        print(f"{round(value, 4) + 0.0:+.4f}  {word}")  # no minus before 0
     print(f"figure: {out}")
     return 0
 

@@ -21,7 +21,8 @@ PATIENCE = 100  # errors in a row after which an iterator is given up
 class Pair(Protocol):
     """What ``evaluate`` explains: a picture (anything that ``clip.prepare`` takes) and its caption, under an id of their own.
 
-    Where the truth is known it has ``masks``, too (bool [k, H, W], of what the caption names), or ``scene``.
+    Where the truth is known it has ``masks``, too (bool [k, H, W], of what the caption names, at the picture's own size or as the
+    model sees it), or ``scene``.
     """
 
     @property

@@ -21,6 +21,7 @@ from ..metrics.localisation import localisation, named_masks, named_words
 from ..metrics.names import COSTS, PASSES
 from ..model.clip import Clip
 from ..model.inputs import Inputs
+from ..model.views import seen_masks
 from .attempts import attempt, reason_of
 from .reading import Pair, id_of, look_at
 from .store import ALL, Id, Seen
@@ -162,7 +163,7 @@ def scores(clip: Clip, inputs: Inputs, att: Attribution, pairs: Sequence[Pair], 
     localised = []
     for i, pair in enumerate(pairs):
         mask, distractor = true_masks(pair)
-        if mask is not None and mask.any():
+        if mask is not None and seen_masks([mask], att[i].views, 1, empty=True).any():  # else the model saw nothing of it
             row = localisation(att[i], mask[None], None if distractor is None else distractor[None])
             localised.append(row.set_axis([i]))
     return table.join(pd.concat(localised)) if localised else table
@@ -171,7 +172,7 @@ def scores(clip: Clip, inputs: Inputs, att: Attribution, pairs: Sequence[Pair], 
 def true_masks(pair: Pair) -> tuple[np.ndarray | None, np.ndarray | None]:
     """What the caption names and what else is there, bool [H, W] each; None where that is not known.
 
-    Of a pair without ``scene`` all masks together count as what the caption names.
+    Their size is the picture's own, or what the model sees. Of a pair without ``scene`` all masks together count as named.
     """
     if (scene := getattr(pair, "scene", None)) is not None:
         named, distractors = named_masks([scene])
@@ -180,14 +181,17 @@ def true_masks(pair: Pair) -> tuple[np.ndarray | None, np.ndarray | None]:
     return (None if masks is None else np.logical_or.reduce(np.asarray(masks))), None
 
 
-def truth(method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:
-    """What the method wants to know of the truth: masks [B, H, W], words [B, T]. ValueError if a pair has no masks."""
+def truth(method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What the method wants to know of the truth: masks [B, H, W] (a list where pictures differ in size), words [B, T].
+
+    ValueError if a pair has no masks.
+    """
     wanted = {}
     if "masks" in method.truth:
         masks = [mask for mask, _ in map(true_masks, pairs) if mask is not None]
         if len(masks) < len(pairs):
             raise ValueError(f"{method.label!r} needs true masks, which this pair has not")
-        wanted["masks"] = np.stack(masks)
+        wanted["masks"] = np.stack(masks) if len({mask.shape for mask in masks}) == 1 else masks
     scenes = [scene for pair in pairs if (scene := getattr(pair, "scene", None)) is not None]
     if "words" in method.truth and len(scenes) == len(pairs):
         wanted["words"] = named_words(scenes, inputs)

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as nnf
 
 from ..checks import check_choice, check_whole
+from ..model.views import Views
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,6 +28,7 @@ class Attribution:
         text: [B, T], tokens, 0 at padding.
         tokens: each caption's token strings, without padding.
         words: for each of these the number of its word, None at start and end tokens (None as a whole: not known).
+        views: what the model saw of each picture, ``Inputs.views`` (None: not known).
         pixels: [B, H, W], for methods that explain pixels: ``image`` is then the mean over each patch, ``heatmap`` shows them.
         class_token: [B], the class token's own share.
         similarity: [B], F(z), the cosine of picture and caption.
@@ -49,6 +51,7 @@ class Attribution:
     pixels: torch.Tensor | None = None
     method: str = "nib"
     options: dict | None = None
+    views: Views | None = None
 
     def __len__(self) -> int:
         return len(self.text)
@@ -101,10 +104,9 @@ class Attribution:
         """The chosen pairs, as a batch (also for a single number)."""
         index = np.arange(len(self))[rows].reshape(-1).copy()  # torch takes no reversed views
         pick = torch.from_numpy(index)
-        strings = {
-            name: part and tuple(part[i] for i in index) for name, part in (("tokens", self.tokens), ("words", self.words))
-        }
-        return self._changed(lambda tensor: tensor[pick.to(tensor.device)], **strings)
+        lists = {name: getattr(self, name) for name in ("tokens", "words", "views")}
+        chosen = {name: part and tuple(part[i] for i in index) for name, part in lists.items()}
+        return self._changed(lambda tensor: tensor[pick.to(tensor.device)], **chosen)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """On ``device``, numbers as ``dtype``; None: as they are."""

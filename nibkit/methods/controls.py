@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch.nn import functional as nnf
 
-from ..checks import check_masks, check_number, check_seed
+from ..checks import check_number, check_seed
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
+from ..model.views import seen_masks
 from .attribution import Attribution, Scaled
 
 
@@ -68,14 +69,15 @@ def oracle_map(
     """The truth as a map (``Scaled``): 1 on the named object's pixels and on the words that are true of the picture, 0 elsewhere.
 
     Args:
-        masks: bool [B, H, W] at the size of ``inputs.pixel_values``, tensor or array; see ``localisation.named_masks``.
+        masks: bool [B, H, W] or B of [H, W], tensor or array: of the pictures' own sizes, which are resized and cropped as the
+            pictures were, or at the size of ``inputs.pixel_values``; see ``localisation`` and its ``named_masks``.
         words: bool [B, T], the tokens that name what is there (``localisation.named_words``); None: all between start and end.
 
     Raises ValueError or TypeError on masks or words of another shape or type, and on an empty mask.
     """
     inputs = clip.check(inputs)
     height, width = inputs.pixel_values.shape[-2:]
-    pixels = torch.from_numpy(check_masks(masks, len(inputs), (height, width))).to(clip.device, inputs.pixel_values.dtype)
+    pixels = torch.from_numpy(seen_masks(masks, inputs.views, len(inputs), (height, width))).to(inputs.pixel_values)
     image = nnf.adaptive_avg_pool2d(pixels, clip.image.grid)
     if words is None:
         _, words = find_words(clip, inputs)
@@ -113,6 +115,7 @@ def _attribution(
         tokens=clip.tokens(inputs),
         similarity=clip.similarity(inputs),
         words=inputs.words,
+        views=inputs.views,
         pixels=pixels,
         method=method,
         options=options,

@@ -76,6 +76,7 @@ def explain_both(
         image_null=of_image.null,
         text_null=of_text.null,
         words=inputs.words,
+        views=inputs.views,
         pixels=pixels,
         method=method,
         options=options | {"blocks": (ways[0], ways[1])},

@@ -1,6 +1,6 @@
 """Does the map find what the caption names? Scores against true masks, which only a synthetic world has. Notebook 09.
 
-Maps are taken at the masks' size, as ``Attribution.heatmap`` brings them there. Masks are bool [B, H, W], arrays or tensors.
+Masks are bool, True on the object, arrays or tensors; ``localisation`` says of which size.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
-from ..checks import check_masks, check_number
+from ..checks import check_number
 from ..data.shapes import Scene
 from ..methods.attribution import Attribution
 from ..model.inputs import Inputs
+from ..model.views import seen_masks
 
-Masks = np.ndarray | torch.Tensor  # bool [B, H, W], True on the object
+Masks = np.ndarray | torch.Tensor | Sequence[np.ndarray]  # bool, B of [H, W]
 TIE = 1e-6  # of a map's range: values closer than that differ by rounding, and count as equal
 
 
@@ -69,11 +70,10 @@ def pointing_game(att: Attribution, masks: Masks, tolerance: float = 0.0) -> np.
     Raises ValueError or TypeError on a tolerance below 0, and as ``localisation``.
     """
     tolerance = check_number("tolerance", tolerance, least=0)
-    masks = check_masks(masks, len(att))
+    masks = seen_masks(masks, att.views, len(att))
     if tolerance:
         masks = np.stack([ndimage.distance_transform_edt(~mask) <= tolerance for mask in masks])
-    maps = _maps(att, masks)
-    return np.array([mask[values >= values.max() - TIE].mean() for values, mask in zip(maps, masks)])
+    return _pointing(_maps(att, masks), masks)
 
 
 def iou(att: Attribution, masks: Masks, threshold: float = 0.5) -> np.ndarray:
@@ -83,10 +83,8 @@ def iou(att: Attribution, masks: Masks, threshold: float = 0.5) -> np.ndarray:
     Raises ValueError or TypeError on a threshold that is not above 0 and at most 1, and as ``localisation``.
     """
     threshold = check_number("threshold", threshold, above=0, most=1)
-    masks = check_masks(masks, len(att))
-    maps = _maps(att, masks)
-    regions = (maps >= threshold * maps.max((1, 2), keepdims=True)) & (maps > 0)
-    return (regions & masks).sum((1, 2)) / (regions | masks).sum((1, 2))
+    masks = seen_masks(masks, att.views, len(att))
+    return _iou(_maps(att, masks), masks, threshold)
 
 
 def average_precision(att: Attribution, masks: Masks) -> np.ndarray:
@@ -96,41 +94,49 @@ def average_precision(att: Attribution, masks: Masks) -> np.ndarray:
     that reach the n-th (scikit-learn's definition, without interpolation). By chance, and for a constant map: the mask's share of
     the picture. Raises ValueError or TypeError as ``localisation``.
     """
-    masks = check_masks(masks, len(att))
-    return np.array([_average_precision(values, mask) for values, mask in zip(_maps(att, masks), masks)])
+    masks = seen_masks(masks, att.views, len(att))
+    return _average_precisions(_maps(att, masks), masks)
 
 
 def localisation(att: Attribution, masks: Masks, distractors: Masks | None = None) -> pd.DataFrame:
-    """All scores, a row per pair.
+    """All scores, a row per pair, in what the model saw of the picture.
+
+    Where the maps know what that is (``att.views``: all that is made of ``clip.prepare``'s inputs does), masks are brought there
+    first, by nearest neighbour. Those of the picture's own size [H, W] are resized and cropped as it was: what the model never
+    saw counts neither for nor against. Those that are in the model's frame already (224 × 224, say) are taken as they are. Where
+    both sizes are the same, they count as the picture's own; every other size is refused. They may be a list of B masks, each of
+    its own picture's size. Without views masks are [B, H, W], of any size, and the maps are brought to it
+    (``Attribution.heatmap``).
 
     Args:
         att: the maps of B pairs.
-        masks, distractors: bool [B, H, W], what the caption names and what it does not (``named_masks``). A distractor's mask may
-            be empty (nothing else is in the picture): NaN in its columns.
+        masks, distractors: bool [B, H, W] or B of [H, W], what the caption names and what it does not (``named_masks``). A
+            distractor's mask may be empty (nothing else is in the picture): NaN in its columns.
 
     Returns:
-        DataFrame: pointing, iou, average_precision (0 … 1); chance, the mask's share of the picture, which is what a random map
+        DataFrame: pointing, iou, average_precision (0 … 1); chance, the mask's share of what the model saw, which a random map
         gets in pointing and average_precision. With distractors also, from the signed map m / max|m|: on_named, on_distractor,
         its means there; beats, 1 if the first is larger; against, 1 if the second is negative, so that evidence against falls on
         the distractor (always 0 for methods without sign); against_precision, the average precision of −m for the distractor.
 
     Raises:
-        ValueError, TypeError: masks of another shape or type, an empty mask, one that overlaps its distractor, maps with NaN or
-            infinity.
+        ValueError, TypeError: masks of another shape or type, a mask that is empty (in what the model saw), one that overlaps its
+            distractor, maps with NaN or infinity.
     """
-    masks = check_masks(masks, len(att))
+    masks = seen_masks(masks, att.views, len(att))
+    maps = _maps(att, masks)
     table = {
-        "pointing": pointing_game(att, masks),
-        "iou": iou(att, masks),
-        "average_precision": average_precision(att, masks),
+        "pointing": _pointing(maps, masks),
+        "iou": _iou(maps, masks),
+        "average_precision": _average_precisions(maps, masks),
         "chance": masks.mean((1, 2)),
     }
     if distractors is not None:
-        others = check_masks(distractors, len(att), masks.shape[1:], "distractors", empty=True)
+        others = seen_masks(distractors, att.views, len(att), masks.shape[1:], "distractors", empty=True)
         if (overlap := (masks & others).any((1, 2))).any():
             raise ValueError(f"masks and distractors of pair {overlap.argmax()} overlap: a pixel is on one of them at most")
         names = ("on_named", "on_distractor", "beats", "against", "against_precision")
-        rows = [_signed(*row) for row in zip(_maps(att, masks, "signed"), _maps(att, masks), masks, others)]
+        rows = [_signed(*row) for row in zip(_maps(att, masks, "signed"), maps, masks, others)]
         table |= dict(zip(names, np.array(rows).reshape(-1, len(names)).T))
     return pd.DataFrame(table)
 
@@ -141,6 +147,19 @@ def _signed(signed: np.ndarray, values: np.ndarray, mask: np.ndarray, distractor
         return named, np.nan, np.nan, np.nan, np.nan
     other = float(signed[distractor].mean())
     return named, other, float(named > other), float(other < 0), _average_precision(-values, distractor)
+
+
+def _pointing(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    return np.array([mask[values >= values.max() - TIE].mean() for values, mask in zip(maps, masks)])
+
+
+def _iou(maps: np.ndarray, masks: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    regions = (maps >= threshold * maps.max((1, 2), keepdims=True)) & (maps > 0)
+    return (regions & masks).sum((1, 2)) / (regions | masks).sum((1, 2))
+
+
+def _average_precisions(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    return np.array([_average_precision(values, mask) for values, mask in zip(maps, masks)])
 
 
 def _average_precision(values: np.ndarray, mask: np.ndarray) -> float:

@@ -85,7 +85,7 @@ def cut(inputs: Inputs, words: torch.Tensor) -> Inputs:
     inner = [slice(1, 1 + count) for count in words.sum(1).tolist()]  # of each caption's list of tokens, which has no padding
     tokens = inputs.tokens and tuple(part[kept] for part, kept in zip(inputs.tokens, inner))
     numbers = inputs.words and tuple(part[kept] for part, kept in zip(inputs.words, inner))
-    return Inputs(inputs.pixel_values, ids, mask * inside, tokens, numbers)
+    return Inputs(inputs.pixel_values, ids, mask * inside, tokens, numbers, inputs.views)
 
 
 def compound(inputs: Inputs, weights: torch.Tensor) -> torch.Tensor:

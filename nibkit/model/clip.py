@@ -17,6 +17,7 @@ from .inputs import Inputs
 from .pictures import PICTURE, as_list, to_rgb
 from .repeatable import untouched
 from .towers import ImageTower, TextTower, Tower
+from .views import View, note_views, pixels_of, views_of
 
 
 class Clip:
@@ -64,7 +65,8 @@ class Clip:
 
         Raises:
             ValueError, TypeError, FileNotFoundError: no tokenizer or processor, numbers that do not match, a picture that
-            can't be read, an empty caption or one of more tokens than the model reads; the message names which.
+            can't be read, an empty caption or one of more tokens than the model reads, a processor that makes pictures of
+            another size than the model takes; the message names which.
         """
         if self.tokenizer is None or self.image_processor is None:
             raise ValueError(f"{self.name} came without tokenizer and image processor: make nk.Inputs from tensors yourself")
@@ -77,8 +79,20 @@ class Clip:
             raise ValueError("nothing to explain: give one picture and one caption at least")
         pictures = [to_rgb(image, f"image {i}") for i, image in enumerate(images)]
         check_captions(captions, self.tokenizer, self.text.positions)
-        pixels = self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
-        return Inputs(pixels, *tokenize(captions, self.tokenizer)).to(self.device, self.dtype)
+        views = views_of(self.image_processor, pictures, self.image.image_size)
+        pixels = pixels_of(views[0].processor, pictures, self.image.image_size)
+        note_views(images, views)
+        ids, mask, tokens, words = tokenize(captions, self.tokenizer)
+        return Inputs(pixels, ids, mask, tokens, words, views).to(self.device, self.dtype)
+
+    def view(self, image: Any) -> View:
+        """What the model sees of a picture (anything that ``prepare`` takes as one), and where in the picture that lies.
+
+        Raises ValueError if there is no image processor, and what ``pictures.to_rgb`` raises.
+        """
+        if self.image_processor is None:
+            raise ValueError(f"{self.name} came without image processor: what it sees of a picture is not known")
+        return views_of(self.image_processor, [to_rgb(image)], self.image.image_size)[0]
 
     def encode_image(self, inputs: Inputs) -> torch.Tensor:
         """Projected image features [B, D], not normalised: the model's ``get_image_features``."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
+from .views import Views
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Inputs:
@@ -20,6 +22,8 @@ class Inputs:
         tokens: for each pair its T' ≤ T token strings, without the padding, as the caption spells them (``Clip.prepare``
             fills them in).
         words: for each of those tokens the number of its word in the caption, None for start and end tokens.
+        views: for each pair what the model sees of its picture (``views.View``), whatever the picture's size; ``Clip.prepare``
+            fills them in.
 
     Raises ValueError or TypeError, naming the tensor, on wrong shapes, wrong types, NaN or infinite pixels.
     """
@@ -29,6 +33,7 @@ class Inputs:
     attention_mask: torch.Tensor = None  # type: ignore[assignment]  # once made, it is always there
     tokens: tuple[tuple[str, ...], ...] | None = None
     words: tuple[tuple[int | None, ...], ...] | None = None
+    views: Views | None = None
 
     def __post_init__(self) -> None:
         pixels, ids, mask = self.pixel_values, self.input_ids, self.attention_mask
@@ -58,6 +63,8 @@ class Inputs:
             raise ValueError(f"attention_mask of pair {pair} is 0 at its first position: pad captions on the right")
         if self.tokens is not None and len(self.tokens) != len(ids):
             raise ValueError(f"{len(self.tokens)} lists of token strings but {len(ids)} captions")
+        if self.views is not None and len(self.views) != len(pixels):
+            raise ValueError(f"{len(self.views)} views but {len(pixels)} images")
         if not torch.isfinite(pixels).all():
             bad = [i for i, image in enumerate(pixels) if not torch.isfinite(image).all()]
             raise ValueError(f"pixel_values of pair {bad[0]} hold NaN or infinity: check that picture")
@@ -75,8 +82,8 @@ class Inputs:
         chosen = rows.cpu().numpy() if isinstance(rows, torch.Tensor) else rows
         index = torch.from_numpy(np.arange(len(self))[chosen].reshape(-1).copy())
         tensors = (part[index.to(part.device)] for part in (self.pixel_values, self.input_ids, self.attention_mask))
-        strings = (part and tuple(part[int(i)] for i in index) for part in (self.tokens, self.words))
-        return self._with(*tensors, *strings)
+        listed = (part and tuple(part[int(i)] for i in index) for part in (self.tokens, self.words, self.views))
+        return self._with(*tensors, *listed)
 
     def _with(self, *parts: object) -> Inputs:
         """Other parts, cut from these: checked already, so not again (that would read every pixel, and wait for a GPU)."""
@@ -87,12 +94,12 @@ class Inputs:
 
     def crop(self, length: int) -> Inputs:
         """The same pictures, captions without the positions from ``length`` on, and without their strings."""
-        return self._with(self.pixel_values, self.input_ids[:, :length], self.attention_mask[:, :length], None, None)
+        return self._with(self.pixel_values, self.input_ids[:, :length], self.attention_mask[:, :length], None, None, self.views)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Inputs:
         """On ``device``, pixels as ``dtype``; None: as they are."""
         ids, mask = self.input_ids.to(device), self.attention_mask.to(device)
-        return Inputs(self.pixel_values.to(device=device, dtype=dtype), ids, mask, self.tokens, self.words)
+        return Inputs(self.pixel_values.to(device=device, dtype=dtype), ids, mask, self.tokens, self.words, self.views)
 
     def cpu(self) -> Inputs:
         """The same, on the CPU."""

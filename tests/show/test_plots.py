@@ -83,15 +83,15 @@ def test_overlay_takes_a_limit_an_axes_and_a_constant_map(scenes):
 
 def test_overlay_takes_what_prepare_takes(attribution, scenes, tmp_path):
     scenes[0].image.save(tmp_path / "x.png")
-    wide = np.asarray(scenes[0].image)[60:160]
     for image in (
         tmp_path / "x.png",
         str(tmp_path / "x.png"),
         np.asarray(scenes[0].image),
-        wide,
         scenes[0].image.convert("RGBA"),
     ):
         assert plots.overlay(image, attribution).images[0].get_array().shape == (224, 224, 3)
+    with pytest.raises(ValueError, match="image is 100 × 224 pixels .*, the picture that was explained is 224 × 224"):
+        plots.overlay(np.asarray(scenes[0].image)[60:160], attribution)
 
 
 def test_a_map_with_nan_is_not_drawn(scenes):
@@ -215,9 +215,9 @@ def test_words_html_from_a_caption_is_escaped(clip, scenes):
 
 
 def test_words_html_shows_sign_and_strength():
-    page = plots.words_html(told([0.5, -0.25, 0.0])).data
+    page = plots.words_html(told([0.5, -0.25, -0.0002])).data
     assert page.count("<span") == 3 and "rgba(178,24,43,1.0)" in page and "rgba(33,102,172,0.5)" in page and ",0.0)" in page
-    assert 'title="+0.50"' in page and 'title="-0.25"' in page
+    assert all(f'title="{value}"' in page for value in ("+0.500", "−0.250", "+0.000"))
 
 
 # --- together ---------------------------------------------------------------------------------------------------------
