@@ -13,7 +13,6 @@ from pathlib import Path
 import matplotlib
 import nbformat
 import pytest
-import torch
 
 matplotlib.use("Agg")
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -76,15 +75,6 @@ MUTATIONS = [  # (notebooks, what is wrong, source, its replacement)
     ((AXIOMS,), "removal with the wrong sign", "[A[1], F(z) - F(without)]", "[A[1], F(without) - F(z)]"),
     ((AXIOMS,), "interaction in the additive toy", "- z[..., 1] ** 2 + 1", "- z[..., 0] * z[..., 1] ** 2 + 1"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def as_it_was():
-    """The notebooks set torch's default dtype and matplotlib's style: put both back."""
-    dtype, style = torch.get_default_dtype(), dict(matplotlib.rcParams)
-    yield
-    torch.set_default_dtype(dtype)
-    matplotlib.rcParams.update(style)
 
 
 def code_cells(name: str) -> list:
