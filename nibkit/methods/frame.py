@@ -105,6 +105,8 @@ def check_layers(
 
 def warn_of_nothing(clip: Clip, inputs: Inputs, att: Attribution, cuts: tuple[int, int]) -> None:
     """UserWarning where a cut (image, text) explains nothing: behind the last block, or before it where values are rounding."""
+    if all(cut < tower.depth - 1 for cut, tower in zip(cuts, (clip.image, clip.text))):
+        return
     of_class = torch.zeros_like(att.image[:, 0, 0]) if att.class_token is None else att.class_token.abs()
     patches, words = att.image.flatten(1).abs(), att.text.abs().cpu()
     end = clip.text.pooled(inputs).cpu()[:, None]

@@ -6,6 +6,7 @@ token, d channels; a block called whole takes 12 of them (queries, keys, values 
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -16,8 +17,9 @@ from torch.nn import functional as nnf
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 FAMILIES = {"CLIPEncoderLayer": "CLIP", "MetaClip2EncoderLayer": "MetaClip2"}
 MODULES = ("transformers.models.clip.modeling_clip", "transformers.models.metaclip_2.modeling_metaclip_2")
-PARTS: dict[str, type[nn.Module]] = {f"self_attn.{name}_proj": nn.Linear for name in ("q", "k", "v", "out")}
-PARTS |= {"layer_norm1": nn.LayerNorm, "layer_norm2": nn.LayerNorm, "mlp.fc1": nn.Linear, "mlp.fc2": nn.Linear}
+LEAVES: dict[str, type[nn.Module]] = dict.fromkeys(("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"), nn.Linear)
+LEAVES |= dict.fromkeys(("layer_norm1", "layer_norm2"), nn.LayerNorm)
+NAMES = {*LEAVES, "self_attn", "mlp", "activation_fn"}
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")  # all of them are softmax(QKᵀ) V
 
 
@@ -30,25 +32,25 @@ def is_plain(block: Any) -> bool:
     if type(block).__module__ not in MODULES or type(block).__name__ not in FAMILIES:
         return False
     code, family = sys.modules[type(block).__module__], FAMILIES[type(block).__name__]
-    own = [getattr(code, family + name) for name in ("EncoderLayer", "Attention", "MLP")]
-    kinds = dict(zip(("", "self_attn", "mlp"), own)) | PARTS
-    parts = dict(block.named_modules())
-    activation = parts.pop("mlp.activation_fn", block)
-    if any(type(part) is not kinds.get(name) for name, part in parts.items()) or len(parts) != len(kinds):
+    kinds = [getattr(code, family + name) for name in ("EncoderLayer", "Attention", "MLP")]
+    owners = [block, getattr(block, "self_attn", None), getattr(block, "mlp", None)]
+    if [type(owner) for owner in owners] != kinds or any(global_hooks()):
         return False
-    if not all(written_in(kind.forward, "transformers") for kind in own) or not all(
-        written_in(kind.forward, "torch") for kind in (nn.Linear, nn.LayerNorm)
-    ):
+    written = all(written_in(kind.forward, "transformers") for kind in kinds)
+    if not written or not all(written_in(kind.forward, "torch") for kind in (nn.Linear, nn.LayerNorm)):
         return False  # a class whose forward was patched as a whole
-    if any(
-        type(value) not in (nn.Parameter, torch.Tensor) for name in PARTS for value in vars(parts[name])["_parameters"].values()
-    ):
+    parts = {name: part for owner in owners for name, part in vars(owner)["_modules"].items()}
+    if parts.keys() != NAMES:
         return False
-    touched = any("forward" in vars(part) or any(getattr(part, hook) for hook in HOOKS) for part in (*parts.values(), activation))
-    touched = touched or any(global_hooks())
+    for name, kind in LEAVES.items():
+        values = vars(parts[name])["_parameters"].values()
+        if type(parts[name]) is not kind or not all(type(value) in (nn.Parameter, torch.Tensor) for value in values):
+            return False
+    touched = any("forward" in vars(part) or any(vars(part)[kind] for kind in HOOKS) for part in (block, *parts.values()))
     return not touched and (block.self_attn.config._attn_implementation or "sdpa") in ATTENTIONS
 
 
+@functools.lru_cache(maxsize=64)
 def written_in(function: Any, package: str) -> bool:
     """Does a function's code lie in this package?"""
     file = getattr(getattr(function, "__code__", None), "co_filename", "")

@@ -100,10 +100,12 @@ def signature(model: Any) -> int:
     todo: list[Any] = [model]
     for module in todo:
         own = vars(module)
-        todo.extend(part for part in own["_modules"].values() if part is not None)
-        hooks = [own[kind] for kind in ("_forward_hooks", "_forward_pre_hooks") if own[kind]]
+        if inner := own["_modules"]:
+            todo += [part for part in inner.values() if part is not None]
         parts.append((id(module), type(module).forward, id(own.get("forward"))))
-        parts += [key for kind in hooks for key, hook in kind.items() if not getattr(hook, "only_counts", False)]
+        for hooks in (own["_forward_hooks"], own["_forward_pre_hooks"]):
+            if hooks:
+                parts += [key for key, hook in hooks.items() if not getattr(hook, "only_counts", False)]
     for module in (model, model.vision_model, model.text_model):
         parts += [(name, id(value)) for name, value in vars(module).items() if callable(value)]
         parts.append(getattr(module.config, "_attn_implementation", None))

@@ -49,7 +49,8 @@ class Tower(nn.Module):
     @property
     def like(self) -> torch.Tensor:
         """A weight, whose dtype and device the states have: the projection's, or the norm's where that has none."""
-        return next(itertools.chain(self.projection.parameters(), self.norm.parameters()))
+        weight = vars(self.projection)["_parameters"].get("weight")
+        return next(itertools.chain(self.projection.parameters(), self.norm.parameters())) if weight is None else weight
 
     @property
     def depth(self) -> int:
@@ -144,8 +145,7 @@ class Tower(nn.Module):
 
     def rewrites(self, layer: int) -> bool:
         """Are the tail's first and last block plain, so that they are computed in fewer operations? Else they are called."""
-        tail = list(self.blocks)[layer:]
-        return all(is_plain(block) for block in (*tail[:1], *tail[-1:]))
+        return all(is_plain(block) for block in {*self.blocks[layer : layer + 1], *self.blocks[layer:][-1:]})
 
     def closed(self, layer: int, pairs: int) -> torch.Tensor | None:
         """tail(0), [1, D], the same for all ``pairs`` of a call; None where blocks that are not plain may see more than states.
