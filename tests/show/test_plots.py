@@ -64,7 +64,7 @@ def test_overlay_is_centred_on_0(attribution, scenes):
 
 
 def test_overlay_colours_follow_the_sign():
-    """Red raises, blue lowers, what is 0 shows the picture in grey, whatever its colours."""
+    """Above 0 red, below 0 blue; what is 0 shows the picture in grey, whatever its colours."""
     image = torch.tensor([[[1.0, 0.0], [0.0, -1.0]]])
     att = nk.Attribution(image, torch.zeros(1, 1), (("x",),), torch.zeros(1))
     shown = plots.overlay(np.full((50, 50, 3), (1.0, 0.5, 0.0)), att).images[0].get_array()
