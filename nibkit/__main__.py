@@ -18,7 +18,7 @@ from pathlib import Path
 from .outputs import one_line
 
 COMMANDS = {
-    "explain": "which patches and which words make a picture and a caption alike",
+    "explain": "how much each patch and each word counts for how alike a picture and a caption are",
     "compare": "run methods on a data set, score their maps, print a table",
 }
 STDOUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)

@@ -59,9 +59,10 @@ def nib(
     A pair's result depends on nothing else in its batch. (For "adaptive", whose splits are decisions, that holds up to the gap at
     which it stops: rounding may tip one.) The model is left as it was: no hooks, no gradients, same mode.
 
-    Cut before the last block (depth − 1), patches, and words before the end token, get 0 but for the layer norm's eps: what they
-    still do goes through a layer norm, which does not see their length, so z · ∇F = 0. Cut behind it (depth), so do the class
-    and the end token: there the whole sum explains nothing. Where that is so, a UserWarning says it.
+    Cut before the last block (depth − 1), even steps and "log-gauss" give patches, and words before the end token, next to
+    nothing: what they still do goes through a layer norm, which does not see their length unless λ is as small as √eps, so that
+    z · ∇F = 0. Cut behind it (depth), only the class and the end token are read. A UserWarning says so. (Rules that reach down to
+    λ = 0, "sinh" and "adaptive", do find what happens there: notebook 05, section 11.)
     """
     start = check_rule(rule, num_steps, start)
     num_steps, layers = check_whole("num_steps", num_steps), check_layers(clip, layer)

@@ -190,7 +190,7 @@ def test_data_that_give_nothing_but_errors_are_an_error(clip, pairs):
 
 
 def test_masks_of_any_size_and_kind(clip, pairs):
-    sizes = [np.ones((2, 50, 60), bool), torch.ones(1, 224, 224, dtype=torch.bool), np.ones((1, 9), bool), None]
+    sizes = [np.ones((2, 224, 224), bool), torch.ones(1, 224, 224, dtype=torch.bool), np.ones((1, 9), bool), None]
     given = [SimpleNamespace(**vars(pair) | {"masks": masks}) for pair, masks in zip(pairs, sizes)]
     with pytest.warns(UserWarning, match="1 of 4 pairs.*'scene 2'"):
         table = call(clip, given, NIB)
