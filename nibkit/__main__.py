@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from .outputs import one_line
+from .checks import one_line
 
 COMMANDS = {
     "explain": "how much each patch and each word counts for how alike a picture and a caption are",
@@ -85,9 +85,9 @@ def failure(error: Exception) -> str:
     """What an error says, in one line; one that nibkit did not foresee says what it is, too."""
     if isinstance(error, OSError) and error.errno in STDOUT_ERRORS and error.filename is None:  # a file's error names the file
         return f"standard output was closed or is full ({error.strerror}): send it elsewhere and call again"
-    if isinstance(error, (OSError, ValueError, TypeError, ImportError)) and str(error):
-        return one_line(error)
-    return f"{type(error).__name__}: {one_line(error)} (with NIBKIT_TRACEBACK=1 it shows where)"
+    if isinstance(error, (OSError, ValueError, TypeError, ImportError)) and (line := one_line(error)):
+        return line
+    return f"{one_line(error, named=True)} (with NIBKIT_TRACEBACK=1 it shows where)"
 
 
 def drop_output() -> None:

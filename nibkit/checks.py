@@ -122,9 +122,23 @@ def check_masks(
     return array
 
 
+def one_line(text: object, most: int = 600, named: bool = False) -> str:
+    """A text, or what an error says, in one line of printable characters: ``most`` of them in all, with the "…" of a cut.
+
+    named: the type comes first, "KeyError: 'x'". Of an error that can't even say what it is, nothing else is told.
+    """
+    try:
+        line = " ".join(str(text).split())
+    except Exception:
+        line = ""
+    line = ": ".join(filter(None, (type(text).__name__ if named else "", line)))[: most + 1]
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def escaped(text: str) -> str:
-    """Text that can be printed and stored anywhere: half characters (lone surrogates, as a file name that is not UTF-8 has them)
-    are spelt out, ``\\udce9``."""
+    """An id or a caption that can be stored: half characters (lone surrogates, as a file name that is not UTF-8 has them) are
+    spelt out, ``\\udce9``, and all else stays as it is, so that two ids stay two. (For messages see ``one_line``.)"""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

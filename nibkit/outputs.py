@@ -1,4 +1,4 @@
-"""What is written. Files: never over what was given, refused before any work, whole or not at all. Messages: in one line."""
+"""Files that are written: never over what was given, refused before any work, whole or not at all."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_output(name: str, path: Path, inputs: Iterable[str | os.PathLike] = ()
     if stat.S_ISDIR(old.st_mode):
         raise ValueError(f"{name} {path} is a folder: give a file name in it")
     for given in inputs:
-        if (status := _status(given)) is not None and os.path.samestat(old, status):
+        if _is_same(old, given):
             raise ValueError(f"{name} {path} is an input, too ({given}), and would be overwritten: give another name")
     if not stat.S_ISREG(old.st_mode):
         raise ValueError(f"{name} {path} is a device or a pipe: give the name of a file")
@@ -61,7 +61,8 @@ def check_figure_path(name: str, path: Path, inputs: Iterable[str | os.PathLike]
 def written_whole(path: Path, name: str = "the file") -> Iterator[Path]:
     """A file beside ``path`` to be written in its place; it takes that name at the end, and on any error the old file stays.
 
-    A link is followed, and an old file's permissions are kept. OSError, which names ``name`` and path, if it can't be written.
+    A link is followed, and an old file's permissions are kept. OSError, which names ``name`` and path, if it can't be written; an
+    error of another file, such as a font that can't be read, is raised as it is.
     """
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{secrets.token_hex(4)}{target.suffix}")
@@ -71,6 +72,8 @@ def written_whole(path: Path, name: str = "the file") -> Iterator[Path]:
             shutil.copymode(target, beside)
         beside.replace(target)
     except OSError as error:
+        if error.errno is None or error.filename is not None and str(error.filename) not in (str(beside), str(target)):
+            raise
         raise _unwritable(name, path, error) from error
     finally:
         beside.unlink(missing_ok=True)
@@ -91,19 +94,20 @@ def is_our_figure(path: Path) -> bool:
     return False
 
 
-def one_line(text: object, most: int = 600) -> str:
-    """A text, or what an error says, in one line of printable letters, ``most`` of them at most."""
-    line = " ".join(str(text).split())
-    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
-    return line if len(line) <= most else f"{line[:most]} …"
-
-
 def _status(path: str | os.PathLike) -> os.stat_result | None:
     """What the system says of the file; None if there is none."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _is_same(old: os.stat_result, given: str | os.PathLike) -> bool:
+    """Is the given file the old one? What can't be looked at, such as a loop of links, is another: the old one could be."""
+    try:
+        return os.path.samestat(old, os.stat(given))
+    except OSError:
+        return False
 
 
 def _unwritable(name: str, path: Path, error: OSError) -> OSError:

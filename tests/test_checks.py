@@ -72,3 +72,32 @@ def test_a_number_beyond_every_float_is_named():
         checks.check_number("x", 10**400)
     with pytest.raises(ValueError, match="n must be a whole number within 1 … 9; got 1000"):
         checks.check_whole("n", 10**400, 1, 9)
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("one\n\n  two\tthree ", "one two three"),
+        ("caf\udce9 \x1b[2J \x07", r"caf\udce9 \x1b[2J \x07"),
+        ("λ ↓ é", "λ ↓ é"),
+        ("x" * 600, "x" * 600),
+        ("x" * 601, "x" * 599 + "…"),
+        ("\x07" * 600, r"\x07" * 149 + r"\x0" + "…"),
+        (ValueError("no\nnumber"), "no number"),
+    ],
+)
+def test_messages_are_one_printable_line(text, line):
+    assert checks.one_line(text) == line and len(line) <= 600
+
+
+def test_messages_may_name_the_error_and_be_shorter():
+    assert checks.one_line(KeyError("x"), named=True) == "KeyError: 'x'" and checks.one_line("abcdef", 4) == "abc…"
+    assert checks.one_line(MemoryError(), named=True) == "MemoryError" and checks.one_line(MemoryError()) == ""
+    assert checks.one_line(KeyError("x" * 99), 13, named=True) == "KeyError: 'x…"
+
+
+def test_ids_stay_as_they_are_but_for_half_characters():
+    assert checks.escaped("a  b\t.jpg") == "a  b\t.jpg" and checks.escaped("caf\udce9") == r"caf\udce9"

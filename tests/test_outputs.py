@@ -1,4 +1,4 @@
-"""What is written: never over what was given, refused before any work, whole or not at all; messages in one line."""
+"""What is written: never over what was given, refused before any work, whole or not at all."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nibkit.outputs import FIGURES, check_figure_path, check_output, is_our_figure, one_line, save_figure, written_whole
+from nibkit.outputs import FIGURES, check_figure_path, check_output, is_our_figure, save_figure, written_whole
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and /proc are Linux's")
 
@@ -52,6 +52,15 @@ def test_an_input_is_no_output_by_whatever_name(given, name):
 def test_an_input_may_be_named_through_a_link(given):
     with pytest.raises(ValueError, match="is an input, too"):
         check_output("--out", given, [by_symlink(given)])
+
+
+def test_a_loop_of_links_among_the_inputs_is_another_file(given, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    check_output("--out", given, [tmp_path / "loop"])
+    with pytest.raises(ValueError, match="is an input, too"):
+        check_output("--out", given, [tmp_path / "loop", given])
+    with pytest.raises(OSError, match="--out .*loop can't be written"):
+        check_output("--out", tmp_path / "loop")
 
 
 def test_another_file_of_that_content_is_no_input(given, tmp_path):
@@ -115,6 +124,21 @@ def test_an_error_of_the_disk_names_the_option(given, tmp_path):
     assert given.read_bytes() == b"precious" and list(tmp_path.iterdir()) == [given]
 
 
+def test_an_error_of_another_file_is_told_as_it_is(given, tmp_path):
+    with pytest.raises(PermissionError) as raised, written_whole(given, "--out"):
+        raise PermissionError(13, "Permission denied", "/fonts/a.ttf")
+    assert raised.value.filename == "/fonts/a.ttf"
+    with pytest.raises(OSError, match="^cannot write mode P as JPEG$"), written_whole(given, "--out"):  # as PIL says it
+        raise OSError("cannot write mode P as JPEG")
+    with pytest.raises(OSError, match=r"--out .*given.png can't be written \(Not a directory\)"):
+        with written_whole(given, "--out") as file:
+            raise NotADirectoryError(20, "Not a directory", str(file))
+    with pytest.raises(OSError, match=r"--out .*new.png can't be written \(No such file or directory\)"):
+        with written_whole(tmp_path / "new.png", "--out"):
+            pass  # nothing is written, so nothing can take the name
+    assert given.read_bytes() == b"precious" and list(tmp_path.iterdir()) == [given]
+
+
 def test_the_new_file_takes_the_name_and_keeps_the_permissions(given, tmp_path):
     given.chmod(0o640)
     with written_whole(given) as file:
@@ -153,20 +177,3 @@ def test_our_figures_are_known_from_others(given, tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "theirs.png")
     assert is_our_figure(tmp_path / "ours.png")
     assert not any(map(is_our_figure, (tmp_path / "theirs.png", given, tmp_path / "nowhere.png", tmp_path)))
-
-
-# --- messages ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text, line",
-    [
-        ("one\n\n  two\tthree ", "one two three"),
-        ("caf\udce9 \x1b[2J", r"caf\udce9 \x1b[2J"),
-        ("λ ↓ é", "λ ↓ é"),
-        ("x" * 700, "x" * 600 + " …"),
-        (ValueError("no\nnumber"), "no number"),
-    ],
-)
-def test_messages_are_one_printable_line(text, line):
-    assert one_line(text) == line

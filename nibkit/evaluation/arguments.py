@@ -10,15 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..checks import MOST_STEPS, check_whole, listed
+from ..checks import MOST_STEPS, check_whole, listed, one_line
 from ..metrics.names import PROTOCOLS
 from .report import STYLES
 
-ABOUT = """Methods compared on a data set: ``nibkit compare --data shapes --n 200 --methods nib m2ib --out results.sqlite``.
-
-It stops at any moment (Ctrl-C, a power cut, kill) and goes on where it was when it is called again. From Python: ``nk.evaluate``.
-A method may have options of its own, ``nib:num_steps=5`` or ``rise:num_masks=600,seed=3``; so it is called in the table, too.
-"""
+ABOUT = (
+    "Methods compared on a data set, for example: nibkit compare --data shapes --n 200 --methods nib m2ib --out results.sqlite. "
+    "It stops at any moment (Ctrl-C, a power cut, kill) and goes on where it was when it is called again. A method may have "
+    "options of its own, nib:num_steps=5 or rise:num_masks=600,seed=3, and has that name in the table, too. "
+    "From Python: nk.evaluate."
+)
 DATA = ("shapes", "folder", "conceptual-captions", "imagenet", "flickr8k", "rsicd")
 SCENES = 200  # of shapes, where --n does not say
 COUNTS = {"num_steps": MOST_STEPS, "draws": MOST_STEPS, "num_masks": 10 * MOST_STEPS, "num_text_masks": 10 * MOST_STEPS}
@@ -29,8 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nibkit compare",
         description=ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit status: 0 done, 1 no pair could be explained, 2 bad input (one line says what), 130 stopped by Ctrl-C.",
+        epilog="Exit status: 0 done, 1 no pair could be explained, 2 bad input or another failure (one line says what), "
+        "130 stopped by Ctrl-C.",
     )
     data = parser.add_argument_group("what is explained")
     data.add_argument("--data", choices=DATA, help="the data set (default: shapes, the synthetic world)", default="shapes")
@@ -125,14 +126,21 @@ def read_method(text: str) -> tuple[str, tuple[str, dict[str, Any]]]:
 
 
 def read_options(parts: Iterable[str]) -> dict[str, Any]:
-    """["num_masks=600", "rule=gauss"] as a mapping; a value that is no Python literal is text."""
+    """["num_masks=600", "rule=gauss"] as a mapping; a value that is no Python literal is text.
+
+    Raises ValueError, which names the option: one that is no name=value, that comes twice, or whose value Python can't take.
+    """
     options: dict[str, Any] = {}
     for part in parts:
         key, equals, value = part.partition("=")
         if not equals or not key.isidentifier():
             raise ValueError(f"{part!r} is no option: write name=value")
+        if key in options:
+            raise ValueError(f"{key} is given twice ({options[key]!r:.60} and {value!r:.60}): give it once")
         try:
             options[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             options[key] = value
+        except (TypeError, MemoryError, RecursionError) as error:
+            raise ValueError(f"the value of {key}, {value!r:.60}, can't be read ({one_line(error, named=True)})") from error
     return options

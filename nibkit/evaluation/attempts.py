@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
+from ..checks import one_line
+from ..model.fidelity import OF_THE_GPU
 
-from ..checks import escaped
-
-OF_NO_PAIR = (torch.OutOfMemoryError, torch.AcceleratorError, Warning)  # a GPU that is full or lost; warnings made errors
+OF_NO_PAIR = (*OF_THE_GPU, Warning)  # warnings: where they are made errors
 LONGEST = 500  # characters of a reason
+FIRST = re.compile(r"^([^'\"]*?\b(?:image|caption|pair)) 0(?![\d.])")  # before any quote: what is quoted is another's
 Result = TypeVar("Result")
 
 
@@ -38,12 +38,21 @@ def attempt(call: Callable[[list[int]], Result], rows: list[int]) -> tuple[list[
     return alone, bad
 
 
-def reason_of(error: Exception) -> str:
-    """What the list of skipped pairs says of an error: one line that can be printed and stored anywhere."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # an error that can't even say what it is
-        text = ""
-    text = re.sub(r"\b(image|caption|pair) 0\b", r"\1", text)
-    name = "" if text and isinstance(error, (ValueError, TypeError, OSError)) else type(error).__name__
-    return escaped(": ".join(filter(None, [name, text])))[:LONGEST]
+def reason_of(error: Exception, alone: bool = False) -> str:
+    """What the list of skipped pairs says of an error: one line that can be printed and stored anywhere.
+
+    alone: it was raised by a call on this one pair. Then nibkit's "image 0", the batch's first, is "image".
+    """
+    text = one_line(error, LONGEST)
+    if alone and raised_in_nibkit(error):
+        text = FIRST.sub(r"\1", text)
+    told = text and isinstance(error, (ValueError, TypeError, OSError))
+    return text if told else one_line(error, LONGEST, named=True)
+
+
+def raised_in_nibkit(error: Exception) -> bool:
+    """Was it raised by a line of this package, not by a picture's, a data set's or a method's of another?"""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and str(place.tb_frame.f_globals.get("__name__")).split(".")[0] == "nibkit"

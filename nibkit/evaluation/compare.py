@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..outputs import check_figure_path, check_output, is_our_figure, one_line, save_figure
+from ..checks import one_line
+from ..outputs import check_figure_path, check_output, is_our_figure, save_figure
 from .arguments import SCENES, check_data, check_methods, check_numbers
 from .report import format_summary, plot_summary
 from .schema import check_path

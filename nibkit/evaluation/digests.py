@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,21 +13,26 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..model.blocks import HOOKS, active_hooks
 from ..model.clip import Clip
 
 RESULTS = 2  # raised whenever nibkit changes in a way that changes numbers of a run: files begun before are not gone on with
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 PASSING = ("transformers_version", "architectures", "dtype", "torch_dtype", "image_processor_type", "processor_class")
 
 
 def digest(*parts: str | bytes | np.ndarray) -> str:
     """A digest of the parts, of arrays with their type and shape: 32 hexadecimal digits."""
     total = hashlib.blake2b(digest_size=16)
-    for part in parts:
+    for part in parts:  # each begins with its kind and length, so that no two lists of parts are the same bytes
         if isinstance(part, np.ndarray):
-            total.update(f"{part.dtype} {part.shape}".encode())
-            part = part.tobytes()
-        total.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
-        total.update(b"\0")
+            kind, part = f"{part.dtype} {part.shape}", part.tobytes()
+        elif isinstance(part, str):
+            kind, part = "text", part.encode("utf-8", "surrogatepass")
+        else:
+            kind = "bytes"
+        total.update(f"{kind} {len(part)} ".encode())
+        total.update(part)
     return total.hexdigest()
 
 
@@ -84,11 +90,17 @@ def written(value: Any) -> str:
             return {str(k): kept(v) for k, v in value.items() if str(k) not in PASSING and not str(k).startswith("_")}
         return [kept(one) for one in value] if isinstance(value, (list, tuple)) else value
 
-    return json.dumps(kept(value), sort_keys=True, default=str)
+    return json.dumps(kept(value), sort_keys=True, default=_as_text)
+
+
+def _as_text(value: Any) -> str:
+    """A foreign object as text that is the same in every run: where its own has an address in memory, its name or its type's."""
+    named, text = value if hasattr(value, "__qualname__") else type(value), str(value)
+    return f"{named.__module__}.{named.__qualname__}" if ADDRESS.search(text) else text
 
 
 def _of_module(name: str, module: torch.nn.Module) -> str:
-    hooks = len(module._forward_hooks) + len(module._forward_pre_hooks)
+    hooks = len(active_hooks(*(getattr(module, kind) for kind in HOOKS)))
     return f"{name} {type(module).__module__}.{type(module).__qualname__} {hooks} {'forward' in vars(module)}"
 
 

@@ -90,9 +90,13 @@ class NoPair(TypeError):
 
 
 def check_kind_of(pair: Any, position: int) -> None:
-    """NoPair if it lacks an id or a caption, or has an id of another type; whatever its properties raise."""
-    for name in ("id", "caption"):
-        if inspect.getattr_static(pair, name, pair) is pair and not hasattr(pair, name):
+    """NoPair if it lacks an id, a picture or a caption, or has an id of another type; whatever its properties raise.
+
+    The picture is not looked at: reading it may take long, and what it raises costs its own row later.
+    """
+    for name in ("id", "image", "caption"):
+        owner, asked = (type(pair), "__getattr__") if name == "image" else (pair, name)
+        if inspect.getattr_static(pair, name, pair) is pair and not hasattr(owner, asked):
             kind = type(pair).__name__
             raise NoPair(f"pair {position} must have id, image and caption, as those of nk.datasets; got {kind}")
     if not isinstance(pair.id, str) and not is_whole(pair.id):
@@ -109,18 +113,22 @@ def check_pair(pair: Any, position: int, known: Mapping[Id, int]) -> Seen | Unme
     try:
         check_kind_of(pair, position)
         id = id_of(pair)
+    except OF_NO_PAIR:
+        raise
     except Exception as error:  # a property may raise anything
         if isinstance(error, NoPair) and not known:
             raise
         return Unmet(f"position {position}", reason_of(error))
     if id in known:
-        raise ValueError(f"pairs {known[id]} and {position} have the same id {id!r}: give each its own")
+        raise same_id(known[id], position, id)
     if isinstance(id, str) and escaped(id) != id:
         return Unmet(escaped(id), "its id holds half a character, as a file name that is not UTF-8 does: give it another")
     if isinstance(id, int) and not -(2**63) <= id < 2**63:
         return Unmet(str(id) if id.bit_length() < 10_000 else hex(id), "its id is a number of over 64 bits: give it as text")
     try:
         caption = str(pair.caption)
+    except OF_NO_PAIR:
+        raise
     except Exception as error:
         return Unmet(id, reason_of(error))
     if escaped(caption) != caption:
@@ -137,7 +145,12 @@ def check_ids(pairs: Sequence[Pair]) -> None:
         except Exception:  # there is none, or none of its kind: ``check_pair`` says so
             continue
         if first != position:
-            raise ValueError(f"pairs {first} and {position} have the same id {pair.id!r}: give each its own")
+            raise same_id(first, position, pair.id)
+
+
+def same_id(first: int, second: int, id: Any) -> ValueError:
+    """What is told of two pairs at these positions."""
+    return ValueError(f"pairs {first} and {second} have the same id {id!r}: give each its own")
 
 
 def look_at(pair: Pair) -> tuple[Image.Image, str, str]:

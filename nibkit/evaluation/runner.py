@@ -87,7 +87,7 @@ class Runner:
         bad |= failed
         pictures.clear()  # full size, while the methods need room
         if bad:
-            yield Outcome([seen[i] for i in bad], skipped=[(seen[i].id, ALL, reason_of(bad[i])) for i in sorted(bad)])
+            yield Outcome([seen[i] for i in bad], skipped=[(seen[i].id, ALL, reason_of(bad[i], alone=True)) for i in sorted(bad)])
         for good, inputs in parts:
             for method in self.methods:
                 rows = [i for i in job.missing.get(method.label, []) if i in good]
@@ -103,7 +103,7 @@ class Runner:
     def explain(self, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> tuple[list[Row], list[Skipped]]:
         """(rows of ``results``, rows of ``skipped``) of one method on prepared pairs."""
         if method.label not in self.peak_memory and (failed := self.warm_up(method, inputs, pairs)):
-            return [], [(id_of(pair), method.label, reason_of(failed)) for pair in pairs]
+            return [], [(id_of(pair), method.label, reason_of(failed, alone=True)) for pair in pairs]
 
         def call(rows: list[int]) -> tuple[Attribution, Row]:
             explain_rows = bound(self.clip, method, inputs[rows], [pairs[i] for i in rows])
@@ -129,7 +129,7 @@ class Runner:
             for rows, metrics in scored:
                 records: list[Any] = metrics.astype(float).to_dict("records")
                 table += [{"pair": id_of(pairs[i]), "method": method.label} | row | costs for i, row in zip(rows, records)]
-        return table, [(id_of(pairs[i]), method.label, reason_of(bad[i])) for i in sorted(bad)]
+        return table, [(id_of(pairs[i]), method.label, reason_of(bad[i], alone=True)) for i in sorted(bad)]
 
     def warm_up(self, method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> Exception | None:
         """First calls set up what later ones find ready: one of one pair, then one of the batch, whose peak memory is kept.
@@ -145,7 +145,8 @@ class Runner:
         if not parts and len(pairs) == 1:
             return bad[0]
         if not parts:
-            raise ValueError(f"method {method.label!r} fails on every pair of its first batch: {reason_of(bad[0])}") from bad[0]
+            why = reason_of(bad[0], alone=True)
+            raise ValueError(f"method {method.label!r} fails on every pair of its first batch: {why}") from bad[0]
         self.peak_memory[method.label] = max(peak for _, peak in parts)
         return None
 

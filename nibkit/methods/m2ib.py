@@ -55,7 +55,8 @@ def m2ib(
             from the pair itself: a pair's result must not depend on its batch, and noise that depends on z bounds no information.
 
     Raises:
-        ValueError, TypeError: an option out of range, or noise="data" without a reference, before any work is done.
+        ValueError, TypeError: an option out of range, noise="data" without a reference, or a reference that holds one of the
+            pairs to explain, before any work is done.
     """
     check_choice("variant", variant, VARIANTS)
     check_choice("noise", noise, ("unit", "data"))
@@ -71,6 +72,8 @@ def m2ib(
             f"got {type(reference).__name__}"
         )
     others = None if reference is None else clip.check(reference)
+    if others is not None and isinstance(inputs, Inputs):
+        check_others(others, inputs.to(clip.device, clip.dtype))
     settings = {"beta": beta, "num_steps": num_steps, "draws": draws, "lr": lr, "seed": seed}
 
     def explain(encoder: CutEncoder, target: torch.Tensor) -> Importance:
@@ -85,6 +88,19 @@ def m2ib(
     attribution = explain_both(clip, inputs, cuts, explain, "m2ib", options, batch_size)
     warn_of_nothing(clip, inputs, attribution, cuts)
     return attribution
+
+
+def check_others(reference: Inputs, inputs: Inputs) -> None:
+    """ValueError if a pair, the same pixels and tokens, is in both."""
+
+    def captions(batch: Inputs) -> list[list[int]]:
+        return [ids[: int(mask.nonzero().max()) + 1].tolist() for ids, mask in zip(batch.input_ids, batch.attention_mask)]
+
+    explained = captions(inputs)
+    for i, caption in enumerate(captions(reference)):
+        for j in (j for j, other in enumerate(explained) if other == caption):
+            if torch.equal(reference.pixel_values[i], inputs.pixel_values[j]):
+                raise ValueError(f"reference must be other pairs, but its pair {i} is pair {j} of those to explain: leave it out")
 
 
 def moments(encoder: CutEncoder) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,7 +154,9 @@ def optimise(
 
 
 def divergence(z: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
-    """KL[ N(λz, (1 − λ)²) ‖ N(0, 1) ] for each element, in nats: 0 at λ = 0, without bound as λ → 1.
+    """KL[ N(λz, (1 − λ)²) ‖ N(0, 1) ] for each element, in nats: 0 at λ = 0, growing with λ.
+
+    It would be without bound as λ → 1, but ln(1 − λ) is taken of 10⁻⁷ at least: at λ = 1 it is 16.1 + (z² − 1)/2.
 
     For noise N(μ, σ²) give (z − μ)/σ: a divergence is the same in any unit.
     """

@@ -63,6 +63,11 @@ def global_hooks() -> list[dict]:
     return [everywhere[f"_global{kind}"] for kind in HOOKS]
 
 
+def active_hooks(*kinds: dict) -> list[int]:
+    """The keys of the hooks in these dictionaries, but for those that only count (``metrics.costs``) and change nothing."""
+    return [key for hooks in kinds for key, hook in hooks.items() if not getattr(hook, "only_counts", False)]
+
+
 def at(z: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """The states [B, C] of z [B, S, C] at one position each."""
     return z[torch.arange(len(z), device=z.device), positions]

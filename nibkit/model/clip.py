@@ -12,7 +12,7 @@ from torch.nn import functional as nnf
 
 from ..checks import outside
 from .captions import check_captions, first, read_tokens, tokenize
-from .fidelity import check_same, check_supported, check_weights, signature
+from .fidelity import Signature, check_same, check_supported, check_weights, signature, unchanged
 from .inputs import Inputs
 from .pictures import PICTURE, as_list, to_rgb
 from .repeatable import untouched
@@ -37,8 +37,12 @@ class Clip:
         check_supported(model)
         self.model, self.tokenizer, self.image_processor, self.name = model, tokenizer, image_processor, name
         self.image, self.text = ImageTower(model), TextTower(model)
-        self.checked: int | None = None  # the model's ``signature`` when it was last compared with its own forward pass
+        self.checked: Signature | None = None  # the model's, when it was last compared with its own forward pass
         self.being_checked = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or pickled: a copy is checked anew."""
+        return vars(self) | {"checked": None}
 
     def __repr__(self) -> str:
         grid, device = self.image.grid, self.device.type
@@ -120,7 +124,7 @@ class Clip:
         if not isinstance(inputs, Inputs):
             raise TypeError(f"inputs must be nk.Inputs (see clip.prepare); got {type(inputs).__name__}")
         inputs = inputs.to(self.device, self.dtype)
-        if self.checked != (now := signature(self.model)):
+        if not unchanged(self.checked, now := signature(self.model)):
             self._check_model(inputs)
             self.checked = now
         end = getattr(self.tokenizer, "eos_token_id", None) if self.text.highest else self.text.end

@@ -3,6 +3,7 @@ model's own forward pass, once, at first use, on pairs of the batch at hand."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,13 +11,15 @@ import torch
 from torch import nn
 from torch.nn import functional as nnf
 
-from .blocks import ATTENTIONS, HOOKS, global_hooks
+from ..checks import one_line
+from .blocks import ATTENTIONS, HOOKS, active_hooks, global_hooks
 from .inputs import Inputs
 from .repeatable import untouched
 from .towers import Tower
 
 ROUNDING = {torch.float16: 0.03, torch.bfloat16: 0.1}  # how far two ways to the same unit vector may lie apart: the bundled
 EXACT = 1e-4  # model's are .0006 and .004 apart; in float32 and wider 1e-7, deeper models' some ten times as far
+OF_THE_GPU = (torch.OutOfMemoryError, torch.AcceleratorError)  # it is full or lost: neither the model's fault nor a pair's
 FAILURES = (RuntimeError, TypeError, AttributeError, IndexError, KeyError)  # what a module that is built otherwise raises
 PARTS = {
     "vision_model": ("embeddings", "pre_layrnorm", "encoder.layers", "post_layernorm"),
@@ -91,25 +94,36 @@ def check_weights(tensors: Iterable[tuple[str, torch.Tensor]], mend: str = "load
                 raise ValueError(f"{name} holds NaN or infinity: {mend}")
 
 
-def signature(model: Any) -> int:
-    """A number that changes when a module is replaced, hooked, or gets another forward or attention: cheap, never the weights.
+Signature = tuple[str, list[Any]]
 
-    Hooks that only count (``metrics.costs``) change nothing and do not count.
+
+def signature(model: Any) -> Signature:
+    """What is another one (see ``unchanged``) when a module is replaced, hooked, or gets another forward or attention: cheap.
+
+    It holds the modules and functions themselves: a number made of their addresses would take a new function for an old one that
+    is gone, whose place in memory it has. Weights are never looked at, hooks that only count are left out.
     """
-    parts: list[Any] = [len(hooks) for hooks in global_hooks()]
+    parts: list[Any] = active_hooks(*global_hooks())
     todo: list[Any] = [model]
     for module in todo:
         own = vars(module)
         if inner := own["_modules"]:
             todo += [part for part in inner.values() if part is not None]
-        parts.append((id(module), type(module).forward, id(own.get("forward"))))
-        for hooks in (own["_forward_hooks"], own["_forward_pre_hooks"]):
-            if hooks:
-                parts += [key for key, hook in hooks.items() if not getattr(hook, "only_counts", False)]
+        parts += (module, type(module).forward, own.get("forward"))
+        if own["_forward_hooks"] or own["_forward_pre_hooks"]:
+            parts += active_hooks(own["_forward_hooks"], own["_forward_pre_hooks"])
+    settings = [getattr(model.text_model, "eos_token_id", None)]
     for module in (model, model.vision_model, model.text_model):
-        parts += [(name, id(value)) for name, value in vars(module).items() if callable(value)]
-        parts.append(getattr(module.config, "_attn_implementation", None))
-    return hash((*parts, str(getattr(model.text_model, "eos_token_id", None))))
+        parts += [part for name, value in vars(module).items() if callable(value) and name != "forward" for part in (name, value)]
+        settings.append(getattr(module.config, "_attn_implementation", None))
+    return str(settings), parts
+
+
+def unchanged(before: Signature | None, now: Signature) -> bool:
+    """Are two signatures of the same objects? (Not of equal ones: whatever ``==`` does between them is not asked.)"""
+    if before is None or before[0] != now[0] or len(before[1]) != len(now[1]):
+        return False
+    return all(map(operator.is_, before[1], now[1]))
 
 
 # --- against the model's own forward --------------------------------------------------------------------------------------------
@@ -133,10 +147,10 @@ def check_same(model: Any, towers: Sequence[Tower], inputs: Inputs) -> None:
         try:
             output = model(input_ids=pairs.input_ids, pixel_values=pairs.pixel_values, attention_mask=pairs.attention_mask.long())
             own = {"image": output.image_embeds, "text": output.text_embeds}
-        except torch.OutOfMemoryError:
+        except OF_THE_GPU:
             raise
         except (ValueError, *FAILURES) as error:
-            raise ValueError(f"the model's own forward fails on this batch ({_one_line(error)})") from error
+            raise ValueError(f"the model's own forward fails on this batch ({one_line(error, named=True)})") from error
     for side, features in ours.items():
         if not (torch.isfinite(features).all() and torch.isfinite(own[side]).all()):
             raise ValueError(
@@ -157,10 +171,10 @@ def _attempt(side: str, tower: Tower, pairs: Inputs) -> torch.Tensor:
     embedded = [tower.embed(row) for row in rows]  # says itself what is wrong with the inputs
     try:
         features = [_in_parts(side, tower, row, z) for row, z in zip(rows, embedded)]
-    except torch.OutOfMemoryError:
+    except OF_THE_GPU:
         raise
     except FAILURES as error:
-        said = f"the {side} encoder can't be cut into head and tail ({_one_line(error)}): its parts are not CLIP's"
+        said = f"the {side} encoder can't be cut into head and tail ({one_line(error, named=True)}): its parts are not CLIP's"
         raise ValueError(said) from error
     return torch.cat(features)
 
@@ -194,9 +208,9 @@ def tolerance(features: torch.Tensor) -> float:
 
 def _suspects(model: nn.Module) -> str:
     """What stands out in the model: hooks, patched forwards and classes of other origin, in a sentence."""
-    found = [f"a global {kind[1:-1].replace('_', ' ')}" for kind, hooks in zip(HOOKS, global_hooks()) if hooks]
+    found = [f"a global {kind[1:-1].replace('_', ' ')}" for kind, hooks in zip(HOOKS, global_hooks()) if active_hooks(hooks)]
     for name, part in model.named_modules():
-        hooked = any(not getattr(hook, "only_counts", False) for kind in HOOKS for hook in getattr(part, kind).values())
+        hooked = bool(active_hooks(*(getattr(part, kind) for kind in HOOKS)))
         foreign = not type(part).__module__.startswith(("torch.nn.modules.", "transformers."))
         signs = [text for sign, text in ((hooked, "hook"), ("forward" in vars(part), "patched forward")) if sign]
         signs += [type(part).__name__] if foreign else []
@@ -204,8 +218,3 @@ def _suspects(model: nn.Module) -> str:
     kinds = {str(reach(model, f"config.{side}_config._attn_implementation") or "sdpa") for side in ("vision", "text")}
     found += [f"the attention {kind!r}" for kind in sorted(kinds - set(ATTENTIONS))]
     return f" What stands out in it: {', '.join(found[:4])}{' …' if len(found) > 4 else ''}." if found else ""
-
-
-def _one_line(error: Exception) -> str:
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

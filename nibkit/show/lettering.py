@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.text import Text
 
-from ..checks import outside
+from ..checks import listed, outside
 
 MISSING = "▯"  # stands for a run of letters that can't be drawn
 SHAPES = hasattr(ft2font, "__libraqm_version__")  # matplotlib 3.11: letters are joined, and run right to left where they should
@@ -29,9 +29,9 @@ def letter(text: str) -> tuple[str, dict[str, Any]]:
 
     Composed letters stand for a letter and its accents; a run of letters that no installed font can draw becomes one ``MISSING``.
     """
-    shown, families = "", []
+    shown, families, own = "", [], own_fonts()
     for character in unicodedata.normalize("NFC", text):
-        family = family_of(character, tuple(matplotlib.rcParams["font.family"]))
+        family = family_of(character, own)
         if family is None and is_mark(character) and shown:
             continue  # a selector or joiner that says how its neighbours would be drawn
         if family is None:
@@ -44,16 +44,17 @@ def letter(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def tell_missing(texts: Iterable[str]) -> None:
-    """One warning that lists what of these texts no installed font can draw."""
+    """One warning that lists what of these texts no installed font can draw: all for which ``letter`` has a ``MISSING``."""
     runs: dict[str, None] = {}
-    own = tuple(matplotlib.rcParams["font.family"])
+    own = own_fonts()
     for text in texts:
-        missing = "".join(character if family_of(character, own) is None else " " for character in text)
-        runs |= dict.fromkeys(run for run in missing.split() if not all(map(is_mark, run)))
+        missing = "".join(c if family_of(c, own) is None else " " for c in unicodedata.normalize("NFC", text))
+        first = 0 if missing[:1].strip() else None  # a mark at the very beginning has no neighbour to be left out with
+        runs |= dict.fromkeys(run for k, run in enumerate(missing.split()) if k == first or not all(map(is_mark, run)))
     if runs:
-        listed = ", ".join(run if run.isprintable() else ascii(run) for run in runs)
+        shown = (run if run.isprintable() and not is_mark(run[0]) else ascii(run) for run in runs)
         warnings.warn(
-            f"no installed font can draw {listed}: the figure has {MISSING} there; "
+            f"no installed font can draw {listed(shown)}: the figure has {MISSING} there; "
             "nk.plots.words_html shows every word, and so do figures once a font that has it is installed (such as Noto Sans)",
             stacklevel=outside(),
         )
@@ -61,15 +62,18 @@ def tell_missing(texts: Iterable[str]) -> None:
 
 @functools.cache
 def family_of(character: str, own: tuple[str, ...]) -> str | None:
-    """An installed font family that can draw it: "" where the style's ``own`` families can; None where there is none."""
+    """An installed font family that can draw it: "" where the style's own fonts can; None where there is none.
+
+    own: these fonts' files, see ``own_fonts``.
+    """
     code = ord(character)
     if character.isspace():
         return ""
     if SHAPED.match(character) and not SHAPES:
         return None
-    if any(code in codes_of(family) for family in own):
+    if any(code in codes_of(file) for file in own):
         return ""
-    return next((family for family in installed_families() if code in codes_of(family)), None)
+    return next((family for family in installed_families() if code in codes_of(file_of(family))), None)
 
 
 def is_mark(character: str) -> bool:
@@ -88,10 +92,21 @@ def installed_families() -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: ("Sans" not in name, name)))
 
 
+def own_fonts() -> tuple[str, ...]:
+    """The files of the fonts that the style's families stand for at present: "sans-serif" is what ``font.sans-serif`` says."""
+    return tuple(findfont(FontProperties(family=[family])) for family in matplotlib.rcParams["font.family"])
+
+
 @functools.cache
-def codes_of(family: str) -> frozenset[int]:
-    """The code points that a font family has letters for."""
-    return frozenset(get_font(findfont(FontProperties(family=[family]))).get_charmap())
+def file_of(family: str) -> str:
+    """The file of an installed family's upright font."""
+    return findfont(FontProperties(family=[family]))
+
+
+@functools.cache
+def codes_of(file: str) -> frozenset[int]:
+    """The code points that a font has letters for."""
+    return frozenset(get_font(file).get_charmap())
 
 
 def write_title(ax: Axes, text: str) -> None:

@@ -9,7 +9,9 @@ from evaluations import ERRORS, FAST, Speechless, call, close_rows, same_rows, s
 
 from nibkit.data import shapes
 from nibkit.evaluation.attempts import reason_of
+from nibkit.evaluation.reading import check_kind_of
 from nibkit.evaluation.store import read_results
+from nibkit.model.pictures import to_rgb
 
 NIB = {"nib": FAST["nib"]}
 
@@ -67,9 +69,32 @@ def test_what_no_pair_is_the_cause_of_ends_the_run(clip, pairs, error):
 
 
 def test_reasons_are_one_short_line_that_can_be_stored():
-    assert reason_of(RuntimeError("a\n  b\tc")) == "RuntimeError: a b c" and reason_of(ValueError("image 0: x")) == "image: x"
+    assert reason_of(RuntimeError("a\n  b\tc")) == "RuntimeError: a b c"
+    assert reason_of(ValueError("\x1b[31m \x07")) == r"\x1b[31m \x07"
     assert reason_of(ValueError()) == "ValueError" and reason_of(Speechless()) == "Speechless"
     assert reason_of(ValueError("\ud83d")) == "\\ud83d" and len(reason_of(TypeError("x" * 10**6))) == 500
+
+
+def test_the_number_in_a_batch_of_one_is_left_out_of_nibkits_own_messages_alone(clip, pairs):
+    def error_of(call):
+        with pytest.raises((ValueError, TypeError)) as raised:
+            call()
+        return raised.value
+
+    def theirs():
+        raise ValueError("pair 0 of file x has caption 0.5")
+
+    empty, unread = error_of(lambda: clip.prepare(pairs[0].image, " ")), error_of(lambda: clip.prepare(b"caption 0", "a ring"))
+    assert reason_of(empty) == "caption 0 is empty: write what the picture should be compared with"
+    assert reason_of(empty, alone=True).startswith("caption is empty")
+    assert reason_of(unread, alone=True) == str(unread).replace("image 0", "image")
+    with pytest.raises(FileNotFoundError) as raised:
+        to_rgb("of image 0 .png", "image")
+    lost = raised.value
+    assert "image 0" in reason_of(lost, alone=True) == str(lost)
+    assert reason_of(error_of(theirs), alone=True) == "pair 0 of file x has caption 0.5"
+    with pytest.warns(UserWarning, match="1 of 2 pairs.*'scene 0': caption is empty"):
+        call(clip, [SimpleNamespace(**vars(pairs[0]) | {"caption": " "}), pairs[1]], NIB)
 
 
 HELD_BY_NO_FILE = {
@@ -167,6 +192,34 @@ def test_what_is_no_pair_among_pairs_costs_its_own_row(clip, pairs, whole):
     assert table.attrs["skipped"][2]["reason"] == "the id of pair 3 must be text or a whole number; got 0.5"
     with pytest.raises(TypeError, match="pair 0 must have id, image and caption"):
         call(clip, [None, *pairs], NIB)
+    with pytest.raises(TypeError, match="pair 0 must have id, image and caption.*got SimpleNamespace"):
+        call(clip, [SimpleNamespace(id=1, caption="a ring", picture=pairs[0].image)], NIB)
+
+
+def test_a_pair_is_checked_without_its_picture_being_read(pairs):
+    class Lazy:
+        id, caption, read = 1, "a ring", 0
+
+        @property
+        def image(self):
+            self.read += 1
+
+    class Asking:
+        def __getattr__(self, name):
+            if name == "image":
+                raise OSError("it was read")
+            return getattr(pairs[0], name)
+
+    lazy = Lazy()
+    check_kind_of(lazy, 0)
+    check_kind_of(Asking(), 0)
+    assert lazy.read == 0
+
+
+def test_a_lost_gpu_is_no_pairs_fault_wherever_it_is_met(clip, pairs):
+    for part in ("id", "caption", "image"):
+        with pytest.raises(torch.AcceleratorError):
+            call(clip, iter([pairs[0], Raising(pairs[1], part, torch.AcceleratorError("lost"))]), NIB)
 
 
 def test_a_generator_that_raises_ends_the_data_but_not_the_run(clip, pairs):

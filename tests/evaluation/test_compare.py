@@ -1,5 +1,6 @@
 """``nibkit compare``: the summary on stdout, all else on stderr, and a status that says what happened."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -130,6 +131,12 @@ BAD = {
     "option without value": (["--methods", "nib:steps"], "'steps' is no option: write name=value"),
     "method to compare with": (["--methods", "nib", "--against", "m2ib"], "--against m2ib is not among the methods: nib"),
     "method twice": (["--methods", "nib", "nib"], "--methods names one twice"),
+    "option twice": (["--methods", "nib:num_steps=5,num_steps=6"], "num_steps is given twice (5 and '6'): give it once"),
+    "data option twice": (["--data-options", "size=9", "size=9"], "size is given twice (9 and '9')"),
+    "value of no kind": (
+        ["--methods", "nib:num_steps={[]:1}"],
+        "the value of num_steps, '{[]:1}', can't be read (TypeError: ",
+    ),
     "batch size": (["--batch-size", "0"], "--batch-size must be a whole number, 1 or more; got 0"),
     "seed": (["--seed", "-1"], "--seed must be a whole number within 0 … 9223372036854775807; got -1"),
     "limit": (["--limit", "0"], "--limit must be a whole number, 1 or more; got 0"),
@@ -175,8 +182,32 @@ def test_misuse_shows_the_usage(arguments, capsys):
     assert stopped.value.code == 2 and capsys.readouterr().err.startswith("usage: nibkit compare ")
 
 
-def test_help_tells_the_statuses(capsys):
+@pytest.mark.parametrize("error", [TypeError, MemoryError, RecursionError])
+def test_a_value_that_python_cannot_take_is_named_in_a_short_line(monkeypatch, error):
+    """Which of them a very long value raises is up to Python's version."""
+
+    def fail(text):
+        raise error
+
+    monkeypatch.setattr(arguments.ast, "literal_eval", fail)
+    with pytest.raises(ValueError, match=rf"^the value of lr, '-+, can't be read \({error.__name__}\)$") as raised:
+        arguments.read_options(["lr=" + "-" * 10**6 + "1"])
+    assert len(str(raised.value)) < 130
+
+
+def test_long_values_are_named_too():
+    for value in ("-" * 10**6 + "1", "(" * 10**5, "[" * 10**5 + "]" * 10**5):
+        with contextlib.suppress(ValueError):
+            assert arguments.read_options([f"lr={value}"]) == {"lr": value}
+
+
+def test_help_tells_the_statuses(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as stopped:
         run("--help")
     out = capsys.readouterr().out
+    about = out.split("\n\n")[1]
+    assert about.startswith("Methods compared") and max(map(len, about.splitlines())) <= 80 and "`" not in out
+    out = " ".join(out.split())
+    assert "2 bad input or another failure (one line says what)" in out
     assert stopped.value.code == 0 and "130 stopped by Ctrl-C" in out and all(name in out for name in arguments.DATA)

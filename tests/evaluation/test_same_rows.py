@@ -14,7 +14,8 @@ from PIL import Image
 
 import nibkit as nk
 from nibkit.evaluation import evaluate as evaluation
-from nibkit.evaluation.digests import describe_model
+from nibkit.evaluation.digests import describe_model, digest
+from nibkit.evaluation.digests import written as setting
 from nibkit.evaluation.schema import UNDIGESTED
 from nibkit.evaluation.store import read_results
 from nibkit.methods.registry import read_methods
@@ -168,6 +169,33 @@ def test_using_a_model_changes_nothing_of_its_description(clip, pairs):
     assert describe_model(clip) == before == describe_model(tiny())
     bare = nk.Clip(clip.model)
     assert describe_model(bare)["tokenizer"] == "None" and describe_model(bare)["image_processor"] == "NoneType"
+
+
+def test_hooks_that_only_count_are_no_other_model_but_others_are(clip):
+    before = describe_model(clip)
+    with nk.count_passes(clip):
+        assert describe_model(clip) == before
+    for register in ("register_forward_hook", "register_full_backward_hook"):
+        handle = getattr(clip.model.visual_projection, register)(lambda *_: None)
+        assert describe_model(clip)["architecture"] != before["architecture"]
+        handle.remove()
+    assert describe_model(clip) == before
+
+
+def test_digests_tell_all_parts_apart():
+    row = np.arange(2, dtype=np.uint8)
+    parts = [(b"a\0", b"b"), (b"a", b"\0b"), (b"a\0b",), ("a\0b",), ("a", "\0b"), (b"a", b"\0b", b""), ()]
+    parts += [(row,), (row[:, None],), (row.astype(np.int8),), (row.tobytes(),), (f"uint8 (2,) 2 {bytes(row).decode()}",)]
+    assert len({digest(*some) for some in parts}) == len(parts) and digest(row) == digest(row.copy())
+
+
+def test_settings_hold_no_address():
+    def function():
+        pass
+
+    texts = [setting({"x": object(), "f": function, "kind": torch.float32}) for _ in range(2)]
+    assert texts[0] == texts[1] and "0x" not in texts[0]
+    assert "builtins.object" in texts[0] and f"{__name__}.{function.__qualname__}" in texts[0] and "torch.float32" in texts[0]
 
 
 def test_a_nibkit_whose_numbers_are_others_is_refused(clip, pairs, tmp_path, monkeypatch):

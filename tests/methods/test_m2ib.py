@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from helpers import relative, tiny_clip, tiny_inputs
 
@@ -11,6 +12,7 @@ from nibkit.methods.cut import CutEncoder
 from nibkit.methods.m2ib import LEAST_STD, divergence, moments, optimise
 
 FIT = dict(beta=0.1, num_steps=6, draws=3, lr=1.0, seed=0)
+TENSORS = "pixel_values", "input_ids", "attention_mask"
 UNIT = torch.zeros(()), torch.ones(())
 
 
@@ -35,6 +37,12 @@ def test_divergence_is_that_of_two_gaussians():
         code = torch.distributions.Normal(lam * z + (1 - lam) * mean, (1 - lam) * std)
         want = torch.distributions.kl_divergence(code, torch.distributions.Normal(mean + 0 * z, std + 0 * z))
         assert torch.allclose(divergence((z - mean) / std, lam), want, rtol=1e-12, atol=1e-12)
+
+
+def test_at_lambda_one_the_divergence_is_held():
+    z = torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
+    at_one = divergence(z, torch.ones_like(z))
+    assert torch.allclose(at_one, np.log(1e7) + (z**2 - 1) / 2) and round(float(at_one[1]), 1) == 16.1
 
 
 def test_a_larger_beta_lets_less_through():
@@ -85,3 +93,17 @@ def test_the_reference_counts_and_is_noted():
     fewer = nk.m2ib(clip, inputs, **fit, noise="data", reference=others[:1])
     assert (unit.options["noise"], some.options["noise"], some.options["reference"]) == ("unit", "data", 3)
     assert "reference" not in unit.options and min(relative(some.text, unit.text), relative(fewer.text, some.text)) > 0.01
+
+
+def test_the_pairs_to_explain_are_no_reference():
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8, 3))
+    others = tiny_inputs((4, 8, 3), seed=9)
+    wide = tiny_inputs((9, 8), seed=4)
+    mixed = nk.Inputs(*(torch.cat([getattr(part, name) for part in (others, inputs[[1]])]) for name in TENSORS))
+    for reference, place in ((inputs, "pair 0 is pair 0"), (inputs[[2, 0]], "pair 0 is pair 2"), (mixed, "pair 3 is pair 1")):
+        with pytest.raises(ValueError, match=f"reference must be other pairs, but its {place} of those to explain"):
+            nk.m2ib(clip, inputs, noise="data", reference=reference)
+    with pytest.raises(ValueError, match="its pair 0 is pair 1"):  # however wide the batch is padded
+        nk.m2ib(clip, wide, noise="data", reference=wide[[1]].crop(8))
+    same_text = nk.Inputs(others.pixel_values, inputs.input_ids, inputs.attention_mask)
+    assert nk.m2ib(clip, inputs, noise="data", reference=same_text, num_steps=1, draws=1).image.isfinite().all()

@@ -1,7 +1,9 @@
 """The model explained is the model given: what is refused by name, what the check at first use finds and what it leaves."""
 
 import copy
+import functools
 import pickle
+from itertools import pairwise
 
 import pytest
 import torch
@@ -216,6 +218,46 @@ def test_a_change_after_the_first_use_is_noticed_and_so_is_its_end():
         nk.nib(clip, inputs)
     handle.remove()
     assert torch.equal(nk.nib(clip, inputs).image, before.image)
+
+
+def test_another_forward_is_noticed_wherever_it_lies_in_memory(monkeypatch):
+    """A new function mostly lies where the one that was deleted lay."""
+    clip, inputs = new_clip(), tiny_inputs()
+    checks = []
+    monkeypatch.setattr("nibkit.model.clip.check_same", lambda *_: checks.append(1))
+    layer = clip.model.vision_model.encoder.layers[1]
+    for name, owner in [("forward", layer)] * 10 + [("get_image_features", clip.model)] * 10:
+        setattr(owner, name, functools.partial(getattr(type(owner), name), owner))
+        before = len(checks)
+        clip.check(inputs), clip.check(inputs)
+        assert len(checks) == before + 1
+        delattr(owner, name)
+    copies = copy.deepcopy(clip), pickle.loads(pickle.dumps(clip))
+    assert all(other.checked is None for other in copies) and clip.checked is not None
+
+
+def test_one_global_hook_in_the_place_of_another_is_noticed():
+    clip = new_clip()
+    signatures = []
+    for _ in range(2):
+        handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
+        signatures += [fidelity.signature(clip.model), fidelity.signature(clip.model)]
+        handle.remove()
+    assert [fidelity.unchanged(one, other) for one, other in pairwise(signatures)] == [True, False, True]
+    assert not fidelity.unchanged(None, signatures[0])
+
+
+@pytest.mark.parametrize("place", ["vision_model.encoder.layers.1", ""], ids=["in a part", "in the whole"])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, torch.AcceleratorError])
+def test_a_gpu_that_is_full_or_lost_is_not_the_models_fault(place, error):
+    clip = new_clip()
+
+    def lose(*_):
+        raise error("the GPU")
+
+    clip.model.get_submodule(place).register_forward_pre_hook(lose)
+    with pytest.raises(error, match="the GPU"):
+        clip.similarity(tiny_inputs())
 
 
 def test_a_part_that_is_replaced_after_the_first_use_is_taken():

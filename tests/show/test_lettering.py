@@ -106,7 +106,7 @@ def no_asian_fonts(monkeypatch):
 
 
 def forget() -> None:
-    for known in (lettering.family_of, lettering.installed_families, lettering.codes_of):
+    for known in (lettering.family_of, lettering.installed_families, lettering.file_of, lettering.codes_of):
         getattr(known, "cache_clear", lambda: None)()
 
 
@@ -142,6 +142,32 @@ def test_signs_without_a_shape_are_left_out_in_silence(no_asian_fonts):
         lettering.tell_missing(["a\ufe0fb", "plain"])
     with pytest.warns(UserWarning, match=r"can draw '\\x00'"):
         lettering.tell_missing(["a\x00b"])
+
+
+def test_what_is_marked_is_told_and_no_more(no_asian_fonts):
+    """A mark that no font has is left out in silence, but for one at the very beginning, which has no letter to belong to."""
+    mark = "\U0001e8d0"  # Mende Kikakui's
+    for text in (f"a{mark}", f" {mark}", "A\u030a", "\u212b"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            lettering.tell_missing([text])
+        assert lettering.MISSING not in lettering.letter(text)[0]
+    with pytest.warns(UserWarning, match=r"can draw '\\U0001e8d0':"):
+        lettering.tell_missing([f"{mark}a"])
+    assert lettering.letter(f"{mark}a")[0] == "▯a"
+
+
+def test_of_many_missing_words_the_first_are_told(no_asian_fonts):
+    words = [chr(0x4E00 + i) for i in range(60)]
+    with pytest.warns(UserWarning, match=f"can draw {', '.join(words[:8])}, … and 52 more: "):
+        lettering.tell_missing([" ".join(words)])
+
+
+def test_another_style_has_other_fonts(box_font):
+    with plt.rc_context({"font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"]}):
+        assert lettering.letter(CHINESE[0])[1]["fontfamily"][0] == "sans-serif" and "fontfamily" not in lettering.letter("a")[1]
+    with plt.rc_context({"font.family": ["sans-serif"], "font.sans-serif": [box_font]}):
+        assert "fontfamily" not in lettering.letter(CHINESE[0])[1] and "fontfamily" in lettering.letter("a")[1]
 
 
 def test_a_caption_from_right_to_left(no_asian_fonts):
