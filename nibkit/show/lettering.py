@@ -7,7 +7,7 @@ import re
 import textwrap
 import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib
@@ -96,7 +96,7 @@ def installed_families() -> tuple[str, ...]:
 
 def own_fonts() -> tuple[str, ...]:
     """The files of the fonts that the style's families stand for at present: "sans-serif" is what ``font.sans-serif`` says."""
-    style = matplotlib.rcParams
+    style: Mapping[Any, Any] = matplotlib.rcParams
     families = tuple(style["font.family"])
     return files_of(families, tuple(tuple(style[GENERIC[name]]) for name in map(str.lower, families) if name in GENERIC))
 
