@@ -1,7 +1,7 @@
 """One way to check an argument: the same wording everywhere, before any work is done.
 
 Each check returns the value as Python's own type, so numpy's counts and pandas' ids are welcome; what is refused is named.
-Importing this loads no torch: who only reads a table of results does not wait for it.
+Importing this loads neither torch nor numpy: the command line, which prints by it, shows its help at once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import numbers
 import operator
 import sys
 from collections.abc import Collection, Iterable
-from typing import SupportsIndex, TypeGuard, overload
+from typing import TYPE_CHECKING, SupportsIndex, TypeGuard, overload
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST_STEPS = 10_000  # the command line's bound: no rule needs so many, and the Gauss rules' nodes take memory by its square
 
@@ -111,6 +112,8 @@ def check_masks(
 
     Raises TypeError or ValueError on another type or shape, and where one of them is empty (unless ``empty`` allows it).
     """
+    import numpy as np
+
     array = masks.detach().cpu().numpy() if hasattr(masks, "detach") else np.asarray(masks)  # a tensor's, or any array's
     if array.dtype != bool:
         raise TypeError(f"{name} must be booleans, True on the object; got {array.dtype} (compare: {name} > .5)")

@@ -7,7 +7,7 @@ import re
 import textwrap
 import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib
@@ -20,6 +20,8 @@ from matplotlib.text import Text
 from ..checks import listed, outside
 
 MISSING = "▯"  # stands for a run of letters that can't be drawn
+GENERIC = {name: f"font.{name}" for name in ("serif", "sans-serif", "cursive", "fantasy", "monospace")}  # a setting each
+GENERIC |= dict.fromkeys(("sans", "sans serif"), "font.sans-serif")
 SHAPES = hasattr(ft2font, "__libraqm_version__")  # matplotlib 3.11: letters are joined, and run right to left where they should
 SHAPED = re.compile("[\u0590-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U0001107f]")
 
@@ -94,7 +96,15 @@ def installed_families() -> tuple[str, ...]:
 
 def own_fonts() -> tuple[str, ...]:
     """The files of the fonts that the style's families stand for at present: "sans-serif" is what ``font.sans-serif`` says."""
-    return tuple(findfont(FontProperties(family=[family])) for family in matplotlib.rcParams["font.family"])
+    style: Mapping[Any, Any] = matplotlib.rcParams
+    families = tuple(style["font.family"])
+    return files_of(families, tuple(tuple(style[GENERIC[name]]) for name in map(str.lower, families) if name in GENERIC))
+
+
+@functools.cache
+def files_of(families: tuple[str, ...], meant: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """The families' files at present; meant: what the generic ones among them stand for, so that one look-up does."""
+    return tuple(findfont(FontProperties(family=[family])) for family in families)
 
 
 @functools.cache

@@ -106,7 +106,7 @@ def no_asian_fonts(monkeypatch):
 
 
 def forget() -> None:
-    for known in (lettering.family_of, lettering.installed_families, lettering.file_of, lettering.codes_of):
+    for known in (lettering.family_of, lettering.installed_families, lettering.files_of, lettering.file_of, lettering.codes_of):
         getattr(known, "cache_clear", lambda: None)()
 
 
