@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .checks import one_line
+from .outputs import Parser
 
 COMMANDS = {
     "explain": "how much each patch and each word counts for how alike a picture and a caption are",
@@ -52,7 +53,7 @@ def call(arguments: list[str]) -> int:
     """Read the arguments and run the command that they name; returns the exit status."""
     from .resources import version
 
-    parser = argparse.ArgumentParser(prog="nibkit", description="The Narrowing Information Bottleneck on CLIP.")
+    parser = Parser(prog="nibkit", description="The Narrowing Information Bottleneck on CLIP.")
     parser.add_argument("--version", action="version", version=f"nibkit {version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help="nibkit COMMAND --help says more")
     for name, purpose in COMMANDS.items():
@@ -104,7 +105,7 @@ def build_explain_parser() -> argparse.ArgumentParser:
     """The arguments of ``nibkit explain``."""
     from .theory.quadrature import RULES
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nibkit explain",
         description=f"Say {COMMANDS['explain']}: a value for each word, and a figure.",
         epilog="Exit status: 0 done, 2 bad input or another failure (one line says what), 130 stopped by Ctrl-C.",

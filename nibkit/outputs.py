@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +67,7 @@ def written_whole(path: Path, name: str = "the file") -> Iterator[Path]:
     error of another file, such as a font that can't be read, is raised as it is.
     """
     target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{secrets.token_hex(4)}{target.suffix}")
+    beside = target.with_name(f".{secrets.token_hex(4)}{path.suffix}")  # a link's own ending says what is written
     try:
         yield beside
         if target.exists():
@@ -113,3 +115,11 @@ def _is_same(old: os.stat_result, given: str | os.PathLike) -> bool:
 def _unwritable(name: str, path: Path, error: OSError) -> OSError:
     reason = error.strerror or error
     return OSError(f"{name} {path} can't be written ({reason}): choose a place that you may write to and that has room")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose last line, where arguments do not fit, is ``error: …`` as that of every other failure."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error: {message} ({self.prog} --help says more)\n")

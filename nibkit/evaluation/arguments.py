@@ -12,6 +12,7 @@ from typing import Any
 
 from ..checks import MOST_STEPS, check_whole, listed, one_line
 from ..metrics.names import PROTOCOLS
+from ..outputs import Parser
 from .report import STYLES
 
 ABOUT = (
@@ -27,7 +28,7 @@ COUNTS = {"num_steps": MOST_STEPS, "draws": MOST_STEPS, "num_masks": 10 * MOST_S
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of ``nibkit compare``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nibkit compare",
         description=ABOUT,
         epilog="Exit status: 0 done, 1 no pair could be explained, 2 bad input or another failure (one line says what), "

@@ -179,7 +179,12 @@ def true_masks(pair: Pair) -> tuple[np.ndarray | None, np.ndarray | None]:
         named, distractors = named_masks([scene])
         return named[0], distractors[0]
     masks = getattr(pair, "masks", None)
-    return (None if masks is None else np.logical_or.reduce(np.asarray(masks))), None
+    if masks is None:
+        return None, None
+    given = masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks)
+    if given.dtype != bool:
+        raise TypeError(f"masks must be booleans; got {given.dtype} (compare: masks > .5)")
+    return np.logical_or.reduce(given), None
 
 
 def truth(method: Method, inputs: Inputs, pairs: Sequence[Pair]) -> dict[str, Any]:

@@ -57,6 +57,11 @@ def explain_both(
         image, text = (CutEncoder(tower, inputs, layer, batch_size, bar) for tower, layer in zip((clip.image, clip.text), layers))
         of_image, of_text = explain(image, text.features), explain(text, image.features)
         similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
+        if not torch.isfinite(similarity).all():
+            pair = int((~torch.isfinite(similarity)).int().argmax())
+            raise ValueError(
+                f"the similarity of pair {pair} is NaN or infinite: a weight of the model is, or its dtype is too narrow"
+            )
         class_token, pixels, grid = None, None, (clip.image.grid, clip.image.grid)
         if of_image.values.ndim == 3:
             pixels, patches = of_image.values, patch_means(clip.image, of_image.values)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,12 +72,22 @@ def written_name(function: Callable) -> str:
     if isinstance(function, functools.partial):
         return f"{written_name(function.func)} {json.dumps([function.args, function.keywords], default=_plain)}"
     name = f"{public_module(function)}.{qualified_name(function)}"
-    if name.startswith("nibkit.") or not hasattr(function, "__code__"):  # of nibkit, which has a version; an object
+    if name.startswith("nibkit."):  # which has a version
         return name
+    if not hasattr(function, "__code__"):  # an object that can be called: its state counts
+        return f"{name} {_digest(vars(function))}" if hasattr(function, "__dict__") else name
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]  # what its source does not show
+    given = [function.__defaults__, function.__kwdefaults__, [cell for cell in cells if cell is not function]]
     try:
-        return f"{name} {hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]}"
+        source = inspect.getsource(function)
     except OSError:  # typed at a prompt
-        return name
+        source = ""
+    return f"{name} {_digest([source, *given])}"
+
+
+def _digest(value: Any) -> str:
+    text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(value, default=_plain, sort_keys=True, skipkeys=True))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, Mapping] | None, seed: int) -> list[Method]:

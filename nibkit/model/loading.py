@@ -170,7 +170,12 @@ def _load_processor(folder: Path) -> tuple[object | None, object | None]:
         except Exception as error:  # the tokenizers library raises whatever it stumbles over
             raise ValueError(f"{folder} holds a tokenizer that can't be read ({type(error).__name__}): save it again") from error
     if has("preprocessor_config.json", "processor_config.json"):
-        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        try:
+            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # a strange configuration: transformers raises whatever it stumbles over
+            raise ValueError(
+                f"{folder} holds an image processor that can't be read ({type(error).__name__}): save it again"
+            ) from error
     return tokenizer, processor
 
 

@@ -19,6 +19,8 @@ from matplotlib.text import Text
 
 from ..checks import listed, outside
 
+BYTE_ORDER_MARK = "\ufeff"  # no letter; matplotlib's vector formats stumble over it
+CONTROL = re.compile(r"[\t\v\f\r\x1c-\x1f\x85]")  # spaces that fonts have no letter for
 MISSING = "▯"  # stands for a run of letters that can't be drawn
 GENERIC = {name: f"font.{name}" for name in ("serif", "sans-serif", "cursive", "fantasy", "monospace")}  # a setting each
 GENERIC |= dict.fromkeys(("sans", "sans serif"), "font.sans-serif")
@@ -32,7 +34,8 @@ def letter(text: str) -> tuple[str, dict[str, Any]]:
     Composed letters stand for a letter and its accents; a run of letters that no installed font can draw becomes one ``MISSING``.
     """
     shown, families, own = "", [], own_fonts()
-    for character in unicodedata.normalize("NFC", text):
+    text = CONTROL.sub(" ", unicodedata.normalize("NFC", text)).replace(BYTE_ORDER_MARK, "")
+    for character in text:
         family = family_of(character, own)
         if family is None and is_mark(character) and shown:
             continue  # a selector or joiner that says how its neighbours would be drawn
@@ -69,7 +72,7 @@ def family_of(character: str, own: tuple[str, ...]) -> str | None:
     own: these fonts' files, see ``own_fonts``.
     """
     code = ord(character)
-    if character.isspace():
+    if character.isspace() or character == BYTE_ORDER_MARK:
         return ""
     if SHAPED.match(character) and not SHAPES:
         return None

@@ -140,7 +140,8 @@ def test_a_caption_with_dollars_is_drawn(picture, tmp_path, capsys):
 def test_misuse_shows_the_usage(arguments, usage, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
-    assert stopped.value.code == 2 and capsys.readouterr().err.startswith(usage)
+    shown = capsys.readouterr().err
+    assert stopped.value.code == 2 and shown.startswith(usage) and shown.splitlines()[-1].startswith("error: ")
 
 
 def test_help_lists_the_commands_and_waits_for_no_model():

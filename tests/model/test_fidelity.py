@@ -10,6 +10,7 @@ import torch
 import transformers
 from helpers import END, START, VOCABULARY, new_clip, same, state, tiny_clip, tiny_inputs, tiny_model
 from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import CLIPAttention
 
 import nibkit as nk
@@ -365,3 +366,27 @@ def test_a_model_whose_own_forward_fails_is_told_in_a_line():
     clip.model.text_model.eos_token_id = None
     with pytest.raises(ValueError, match=r"^the model's own forward fails on this batch \(AttributeError: [^\n]*\)$"):
         clip.similarity(tiny_inputs())
+
+
+def test_another_attention_function_is_noticed_and_called():
+    """transformers computes attention by a function that a program may exchange, under the same name."""
+    clip, inputs = tiny_clip(), tiny_inputs((5, 8))
+    assert nk.nib(clip, inputs).options["blocks"] == ("rewritten", "rewritten")
+    usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    ALL_ATTENTION_FUNCTIONS.register("sdpa", lambda module, q, k, v, mask, **options: usual(module, v, v, v, mask, **options))
+    try:
+        with torch.no_grad():
+            own = clip.model(inputs.input_ids, inputs.pixel_values, inputs.attention_mask)
+        att = nk.nib(clip, inputs)
+    finally:
+        ALL_ATTENTION_FUNCTIONS.register("sdpa", usual)
+    assert att.options["blocks"] == ("called", "called")
+    assert torch.allclose(att.similarity, (own.image_embeds * own.text_embeds).sum(-1), atol=1e-5)
+
+
+def test_weights_that_become_nan_later_are_told():
+    clip, inputs = copy.deepcopy(tiny_clip()), tiny_inputs((5, 8))
+    nk.nib(clip, inputs)
+    clip.model.visual_projection.weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="the similarity of pair 0 is NaN or infinite"):
+        nk.nib(clip, inputs)

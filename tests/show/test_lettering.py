@@ -188,3 +188,13 @@ def test_where_letters_are_not_joined_such_scripts_count_as_missing(no_asian_fon
 
 def test_boxes_for_every_letter_are_no_font():
     assert not any("Resort" in name or name.startswith(("cm", "STIX")) for name in lettering.installed_families())
+
+
+def test_control_characters_and_a_byte_order_mark_are_no_letters(tmp_path):
+    shown, _ = lettering.letter("a\r\tred\x85heart\ufeff")
+    assert shown == "a  red heart"
+    figure = plt.figure()
+    text, style = lettering.letter("\ufeffa heart")
+    figure.suptitle(text, **style)
+    figure.savefig(tmp_path / "a.pdf")
+    plt.close(figure)
