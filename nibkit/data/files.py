@@ -17,7 +17,6 @@ from typing import Any
 from ..checks import listed
 from .pairs import Pair, Refuse, Skipped, pair_of, shuffled
 
-LONGEST_FIELD = 10_000_000  # characters of a field; csv refuses the whole table at 131,072
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jp2"}
 IMAGE_COLUMNS = ("image", "file_name", "filename", "file", "path", "image_path", "image_file", "image_name", "img", "filepath")
 CAPTION_COLUMNS = ("caption", "text", "captions", "sentence", "sentences", "description", "comment")
@@ -62,7 +61,6 @@ def read_table(file: Path, delimiter: str | None, encoding: str) -> Iterator[tup
             yield where, row if isinstance(row, dict) else Skipped(where, f"damaged row: {reason}")
         return
     delimiter = delimiter or max(",;\t|", key=next(read_lines(file, encoding), (1, ""))[1].count)
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))
     reader = csv.reader(read_raw(file, encoding), delimiter=delimiter, strict=True)
     header: list[str] = []
     try:

@@ -101,7 +101,11 @@ def _as_text(value: Any) -> str:
 
 def _of_module(name: str, module: torch.nn.Module) -> str:
     hooks = len(active_hooks(*(getattr(module, kind) for kind in HOOKS)))
-    plain = {key: value for key, value in vars(module).items() if isinstance(value, (int, float, str)) and key != "training"}
+    plain = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, (int, float, str)) and key != "training" and key[0] != "_"
+    }
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
     return f"{name} {kind} {hooks} {'forward' in vars(module)} {sorted(plain.items())}"
 

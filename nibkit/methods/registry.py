@@ -72,10 +72,8 @@ def written_name(function: Callable) -> str:
     if isinstance(function, functools.partial):
         return f"{written_name(function.func)} {json.dumps([function.args, function.keywords], default=_plain)}"
     name = f"{public_module(function)}.{qualified_name(function)}"
-    if name.startswith("nibkit."):  # which has a version
+    if name.startswith("nibkit.") or not hasattr(function, "__code__"):  # of nibkit, which has a version; an object
         return name
-    if not hasattr(function, "__code__"):  # an object that can be called: its state counts
-        return f"{name} {_digest(vars(function))}" if hasattr(function, "__dict__") else name
     cells = [cell.cell_contents for cell in function.__closure__ or ()]  # what its source does not show
     given = [function.__defaults__, function.__kwdefaults__, [cell for cell in cells if cell is not function]]
     try:

@@ -47,13 +47,10 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
         image = _from_array(_as_array(image, name), name)
     try:
         image.load()  # PIL opens lazily: damage shows only now
+        image = ImageOps.exif_transpose(image)
     except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
         reason = str(error) or type(error).__name__
         raise ValueError(f"{name} can't be read ({reason}): the file is damaged, save it again") from error
-    try:
-        image = ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are whole
-        warnings.warn(f"{name}: its EXIF data are damaged, so it is taken as it lies", stacklevel=outside())
     if image.mode.startswith(("I", "F")):
         image = _from_array(np.asarray(image), name)
     try:

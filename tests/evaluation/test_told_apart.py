@@ -19,18 +19,10 @@ def scaled(factor, offset=0.0):
     return method
 
 
-class Callable:
-    def __init__(self, factor):
-        self.factor = factor
-
-    def __call__(self, clip, inputs):
-        return nk.saliency(clip, inputs)._changed(lambda values: values * self.factor)
-
-
 def test_methods_of_one_source_are_told_apart_by_what_they_close_over_and_their_defaults():
-    names = [written_name(method) for method in (scaled(1.0), scaled(-1.0), scaled(1.0, 2.0), Callable(1), Callable(2))]
-    assert len(set(names)) == 5
-    assert written_name(scaled(1.0)) == names[0] and written_name(Callable(2)) == names[4]
+    names = [written_name(method) for method in (scaled(1.0), scaled(-1.0), scaled(1.0, 2.0))]
+    assert len(set(names)) == 3
+    assert written_name(scaled(1.0)) == names[0]
 
 
 @pytest.mark.parametrize("change", ["eps", "scale"])
