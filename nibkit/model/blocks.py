@@ -46,16 +46,18 @@ def is_plain(block: Any) -> bool:
         values = vars(parts[name])["_parameters"].values()
         if type(parts[name]) is not kind or not all(type(value) in (nn.Parameter, torch.Tensor) for value in values):
             return False
-    if not all(written_in(function, "transformers") for function in _attention(code, block.self_attn.config)):
+    if not all(written_in(function, "transformers") for function in attention_functions(block.self_attn.config)):
         return False
     touched = any("forward" in vars(part) or any(vars(part)[kind] for kind in HOOKS) for part in (block, *parts.values()))
     return not touched and (block.self_attn.config._attn_implementation or "sdpa") in ATTENTIONS
 
 
-def _attention(code: Any, config: Any) -> list[Any]:
-    """The functions that a CLIP block's attention may call: transformers' own, unless a program put others in their place."""
-    chosen = sys.modules["transformers.modeling_utils"].ALL_ATTENTION_FUNCTIONS.get(config._attn_implementation or "sdpa")
-    return [code.eager_attention_forward, *([] if chosen is None else [chosen])]
+def attention_functions(config: Any) -> list[Any]:
+    """The functions that attention with this configuration may call: transformers' own, unless a program exchanged them."""
+    registered = sys.modules["transformers.modeling_utils"].ALL_ATTENTION_FUNCTIONS
+    eager = [sys.modules[name].eager_attention_forward for name in MODULES if name in sys.modules]
+    name = config._attn_implementation or "sdpa"
+    return [*eager, registered[name]] if name in registered else eager
 
 
 @functools.lru_cache(maxsize=64)

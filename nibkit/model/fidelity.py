@@ -4,7 +4,6 @@ model's own forward pass, once, at first use, on pairs of the batch at hand."""
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 from torch.nn import functional as nnf
 
 from ..checks import one_line
-from .blocks import ATTENTIONS, HOOKS, MODULES, active_hooks, global_hooks
+from .blocks import ATTENTIONS, HOOKS, active_hooks, attention_functions, global_hooks
 from .inputs import Inputs
 from .repeatable import untouched
 from .towers import Tower
@@ -117,16 +116,8 @@ def signature(model: Any) -> Signature:
     for module in (model, model.vision_model, model.text_model):
         parts += [part for name, value in vars(module).items() if callable(value) and name != "forward" for part in (name, value)]
         settings.append(getattr(module.config, "_attn_implementation", None))
-    return str(settings), parts + attention_functions(settings[1:])
-
-
-def attention_functions(names: Iterable[str | None]) -> list[Any]:
-    """The functions that transformers computes attention by under these names: a program may register others."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    codes = [sys.modules[name] for name in MODULES if name in sys.modules]
-    eager = [getattr(code, "eager_attention_forward", None) for code in codes]
-    return eager + [ALL_ATTENTION_FUNCTIONS[name] for name in names if name in ALL_ATTENTION_FUNCTIONS]
+        parts += attention_functions(module.config)
+    return str(settings), parts
 
 
 def unchanged(before: Signature | None, now: Signature) -> bool:
