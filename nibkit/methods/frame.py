@@ -49,19 +49,20 @@ def explain_both(
 
     The model is in evaluation mode meanwhile, gradients are off unless ``explain`` turns them on, and nothing is left behind.
     ``options`` are noted in the result, with "blocks": for each encoder, whether the tail's first and last block were "rewritten"
-    in fewer operations (``model.blocks``) or "called" as they are.
+    in fewer operations (``model.blocks``) or "called" as they are. ValueError, before any explaining, if a similarity is NaN or
+    infinite.
     """
     check_clip(clip)
     inputs = clip.check(inputs)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
         image, text = (CutEncoder(tower, inputs, layer, batch_size, bar) for tower, layer in zip((clip.image, clip.text), layers))
-        of_image, of_text = explain(image, text.features), explain(text, image.features)
         similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
         if not torch.isfinite(similarity).all():
             pair = int((~torch.isfinite(similarity)).int().argmax())
             raise ValueError(
                 f"the similarity of pair {pair} is NaN or infinite: a weight of the model is, or its dtype is too narrow"
             )
+        of_image, of_text = explain(image, text.features), explain(text, image.features)
         class_token, pixels, grid = None, None, (clip.image.grid, clip.image.grid)
         if of_image.values.ndim == 3:
             pixels, patches = of_image.values, patch_means(clip.image, of_image.values)

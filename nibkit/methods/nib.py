@@ -55,6 +55,7 @@ def nib(
 
     Raises:
         ValueError, TypeError: layer, num_steps, rule, start or batch_size out of range, before any work is done.
+        ValueError: a model that is not its own forward pass (``Clip.check``), or a similarity that is NaN or infinite.
 
     A pair's result depends on nothing else in its batch. (For "adaptive", whose splits are decisions, that holds up to the gap at
     which it stops: rounding may tip one.) The model is left as it was: no hooks, no gradients, same mode.
