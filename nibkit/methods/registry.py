@@ -6,7 +6,6 @@ import functools
 import hashlib
 import inspect
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,24 +67,37 @@ def _plain(value: Any) -> Any:
 
 
 def written_name(function: Callable) -> str:
-    """How a file's settings call a function: its module and name, of the user's own also a digest of its source."""
+    """How a file's settings call a function: its module and name, of the user's own also a digest of what it is.
+
+    That is its source, its defaults, and the values that it closes over as far as they can't change while it runs: numbers,
+    texts, arrays, functions. An object that can be called is known by name alone.
+    """
     if isinstance(function, functools.partial):
         return f"{written_name(function.func)} {json.dumps([function.args, function.keywords], default=_plain)}"
     name = f"{public_module(function)}.{qualified_name(function)}"
     if name.startswith("nibkit.") or not hasattr(function, "__code__"):  # of nibkit, which has a version; an object
         return name
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]  # what its source does not show
-    given = [function.__defaults__, function.__kwdefaults__, [cell for cell in cells if cell is not function]]
+    values = inspect.getclosurevars(function).nonlocals | (function.__kwdefaults__ or {})
+    given = [_settled(function.__defaults__), {key: _settled(value) for key, value in values.items()}]
+    text = source_of(function) + json.dumps(given, default=_plain, sort_keys=True)
+    return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def source_of(function: Callable) -> str:
+    """Its source; "" of one that was typed at a prompt, or is not written in Python."""
     try:
-        source = inspect.getsource(function)
-    except OSError:  # typed at a prompt
-        source = ""
-    return f"{name} {_digest([source, *given])}"
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
 
 
-def _digest(value: Any) -> str:
-    text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(value, default=_plain, sort_keys=True, skipkeys=True))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _settled(value: Any) -> Any:
+    """A default or a value that a function closes over: a function by its source (it may close over the first), a container by its type."""
+    if isinstance(value, (bool, int, float, str, np.generic, np.ndarray, torch.Tensor, type(None))):
+        return value
+    if isinstance(value, tuple):
+        return [_settled(one) for one in value]
+    return source_of(value) if inspect.isfunction(value) else type(value).__qualname__
 
 
 def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, Mapping] | None, seed: int) -> list[Method]:

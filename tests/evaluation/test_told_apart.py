@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import tiny_clip
+from helpers import tiny_clip, tiny_inputs
 
 import nibkit as nk
 from nibkit.evaluation.digests import describe_model
@@ -23,6 +23,27 @@ def test_methods_of_one_source_are_told_apart_by_what_they_close_over_and_their_
     names = [written_name(method) for method in (scaled(1.0), scaled(-1.0), scaled(1.0, 2.0))]
     assert len(set(names)) == 3
     assert written_name(scaled(1.0)) == names[0]
+
+
+def counting():
+    """A function that closes over a list which grows as it runs, over itself, and over one that closes over it."""
+    calls = []
+
+    def method(clip, inputs):
+        calls.append(other)
+        return nk.saliency(clip, inputs)
+
+    def other():
+        return method
+
+    return method
+
+
+def test_what_changes_while_a_method_runs_does_not_count():
+    method = counting()
+    before = written_name(method)
+    method(tiny_clip(), tiny_inputs((5, 8)))
+    assert written_name(method) == before == written_name(counting())
 
 
 @pytest.mark.parametrize("change", ["eps", "scale"])
