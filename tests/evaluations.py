@@ -14,6 +14,7 @@ from nibkit.evaluation.evaluate import evaluate
 
 MEASURED = ["seconds", "fps", "peak_memory"]  # all else must come out the same every time
 FAST = {"nib": ("nib", {"num_steps": 2}), "m2ib": ("m2ib", {"num_steps": 1, "draws": 2})}
+NIB = {"nib": FAST["nib"]}
 
 
 def tiny() -> nk.Clip:

@@ -3,6 +3,7 @@
 import gc
 
 import pytest
+from evaluations import tiny
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -11,3 +12,9 @@ def frozen():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """A tiny model; a module that needs the bundled one has a fixture of its own."""
+    return tiny()

@@ -4,17 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from evaluations import ERRORS, FAST, call, close_rows, some_pairs, tiny
+from evaluations import ERRORS, NIB, call, close_rows, some_pairs
 
 import nibkit as nk
 from nibkit.evaluation.attempts import attempt, reason_of
-
-NIB = {"nib": FAST["nib"]}
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return tiny()
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from evaluations import ERRORS, FAST, Speechless, call, close_rows, same_rows, some_pairs, tiny
+from evaluations import ERRORS, NIB, Speechless, call, close_rows, same_rows, some_pairs
 
 from nibkit.data import shapes
 from nibkit.evaluation.attempts import reason_of
 from nibkit.evaluation.reading import check_kind_of
 from nibkit.evaluation.store import read_results
 from nibkit.model.pictures import to_rgb
-
-NIB = {"nib": FAST["nib"]}
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return tiny()
 
 
 @pytest.fixture(scope="module")

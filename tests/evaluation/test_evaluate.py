@@ -44,11 +44,6 @@ def raising(clip, inputs):
 
 
 @pytest.fixture(scope="module")
-def clip():
-    return tiny()
-
-
-@pytest.fixture(scope="module")
 def pairs():
     return some_pairs()
 

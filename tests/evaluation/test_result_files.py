@@ -7,19 +7,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from evaluations import FAST, call, same_rows, some_pairs, tiny
+from evaluations import NIB, call, same_rows, some_pairs
 
 from nibkit.__main__ import main
 from nibkit.evaluation import store as storage
 from nibkit.evaluation.schema import COLUMNS, in_one_line
 from nibkit.evaluation.store import read_results
-
-NIB = {"nib": FAST["nib"]}
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return tiny()
 
 
 @pytest.fixture(scope="module")

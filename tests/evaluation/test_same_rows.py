@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from evaluations import FAST, call, same_rows, tiny
+from evaluations import FAST, NIB, call, same_rows, tiny
 from PIL import Image
 
 import nibkit as nk
@@ -19,13 +19,6 @@ from nibkit.evaluation.digests import written as setting
 from nibkit.evaluation.schema import UNDIGESTED
 from nibkit.evaluation.store import read_results
 from nibkit.methods.registry import read_methods
-
-NIB = {"nib": FAST["nib"]}
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return tiny()
 
 
 @pytest.fixture(scope="module")
