@@ -162,3 +162,10 @@ class ShortMemory:
         if len(z) > self.room:
             raise torch.OutOfMemoryError("out of memory")
         return finish(z, *rest)
+
+
+def own_similarity(clip, inputs):
+    """Cosines [B] by the model's own forward pass."""
+    with torch.no_grad():
+        output = clip.model(input_ids=inputs.input_ids, pixel_values=inputs.pixel_values, attention_mask=inputs.attention_mask)
+    return torch.nn.functional.cosine_similarity(output.image_embeds, output.text_embeds)
