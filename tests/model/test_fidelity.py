@@ -1,4 +1,4 @@
-"""The model explained is the model given: what is refused by name, what the check at first use finds and what it leaves."""
+"""The model explained is the model given: what the check at first use finds and what it leaves."""
 
 import copy
 import functools
