@@ -92,7 +92,7 @@ def source_of(function: Callable) -> str:
 
 
 def _settled(value: Any) -> Any:
-    """A default or a value that a function closes over: a function by its source (it may close over the first), a container by its type."""
+    """A default, or what a function closes over: a function by its source (it may close over the first), a container by type."""
     if isinstance(value, (bool, int, float, str, np.generic, np.ndarray, torch.Tensor, type(None))):
         return value
     if isinstance(value, tuple):
