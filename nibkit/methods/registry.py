@@ -77,7 +77,7 @@ def written_name(function: Callable) -> str:
     name = f"{public_module(function)}.{qualified_name(function)}"
     if name.startswith("nibkit.") or not hasattr(function, "__code__"):  # of nibkit, which has a version; an object
         return name
-    values = inspect.getclosurevars(function).nonlocals | (function.__kwdefaults__ or {})
+    values = {**inspect.getclosurevars(function).nonlocals, **(function.__kwdefaults__ or {})}
     given = [_settled(function.__defaults__), {key: _settled(value) for key, value in values.items()}]
     text = source_of(function) + json.dumps(given, default=_plain, sort_keys=True)
     return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
