@@ -81,16 +81,17 @@ def time_ways(device: torch.device, geometries: list[str], sizes: list[int], num
             if round_takes > budget:
                 tqdm.write(f"{geometry}, {pairs} pairs: left out, a round would take about {round_takes:.0f} s (--budget)")
                 continue
-            rounds = int(min(max(budget / round_takes - 1, 1), ROUNDS))
-            found = compare(clip, inputs[:pairs], num_steps, rounds, rate)
+            found = compare(clip, inputs[:pairs], num_steps, budget / 2, rate)
             rows += [{"part": "ways", "geometry": geometry, "pairs": pairs} | row for row in found]
             tqdm.write(f"\n{geometry}, {pairs} pairs: seconds, and in how many times nibkit's\n{show(found)}")
         del clip, inputs
     return rows
 
 
-def compare(clip: Clip, inputs: Inputs, num_steps: int, rounds: int, rate: float) -> list[dict]:
+def compare(clip: Clip, inputs: Inputs, num_steps: int, budget: float, rate: float) -> list[dict]:
     """A row for each side and way: median seconds of the rounds, each of which runs all ways, and the ratio to nibkit's.
+
+    As many rounds, up to ``ROUNDS``, as a side's ``budget`` of seconds holds by the warm-up's time; one at least.
 
     AssertionError if two ways give sums that differ by 1e-4 or more.
     """
@@ -98,7 +99,8 @@ def compare(clip: Clip, inputs: Inputs, num_steps: int, rounds: int, rate: float
     for side, tower in (("image", clip.image), ("text", clip.text)):
         target = clip.encode_text(inputs) if side == "image" else clip.encode_image(inputs)
         setting = (clip, inputs, target, tower.check_layer(None), num_steps, side)
-        found = {name: way(*setting) for name, way in WAYS.items()}  # the warm-up
+        found, warm_up = timed(lambda: {name: way(*setting) for name, way in WAYS.items()}, clip.device)  # noqa: B023
+        rounds = int(min(max(budget / warm_up - 1, 1), ROUNDS))
         for name in [name for name in WAYS if name != "plain loop"]:
             worst = max(float((a - b[: len(a)]).abs().max()) for a, b in zip(found["plain loop"], found[name]))
             assert worst < 1e-4, f"plain loop and {name} differ by {worst}"
@@ -189,9 +191,8 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    )
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
     threads = torch.get_num_threads()
     return f"{names[0] if names else platform.machine()}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
 
@@ -232,7 +233,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     rows: list[dict] = []
     for part in args.parts:
         rows += jobs[part]()
-        if args.out:  # as it goes: an interrupted run keeps what it had
+        if args.out:  # as it goes
             with written_whole(args.out, "--out") as file:
                 pd.DataFrame(rows).assign(machine=machine(device)).to_csv(file, index=False, float_format="%.6g")
     table = pd.DataFrame(rows).assign(machine=machine(device))

@@ -237,13 +237,13 @@ def machine(device: str) -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, with "+" if files differ from it; "unknown" outside a checkout."""
+    """The checkout's commit, with "+" if files differ from it; outside a checkout what NIBKIT_COMMIT says, or "unknown"."""
     found = []
     for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", ".", ":!data/gpu"]):
         try:
             asked = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
         except (OSError, subprocess.SubprocessError):
-            return "unknown"
+            return os.environ.get("NIBKIT_COMMIT", "unknown")
         found.append(asked.stdout.strip())
     return found[0] + ("+" if found[1] else "")
 
