@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .course import paper as paper
     from .course.claims import claim as claim
     from .data import datasets as datasets
+    from .data import emoji as emoji
     from .data import shapes as shapes
     from .evaluation.evaluate import evaluate as evaluate
     from .evaluation.report import format_summary as format_summary
@@ -63,6 +64,7 @@ _MODULES = {  # public modules, and where they lie
     "bottleneck": "theory.bottleneck",
     "controls": "methods.controls",
     "datasets": "data.datasets",
+    "emoji": "data.emoji",
     "paper": "course.paper",
     "plots": "show.plots",
     "quadrature": "theory.quadrature",

@@ -17,7 +17,8 @@ from torch.nn import functional as nnf
 from tqdm import tqdm
 
 import nibkit as nk
-from nibkit.data.shapes import COLORS, SHAPES, Scene, phrase
+from nibkit.data.scenes import Scene
+from nibkit.data.shapes import COLORS, SHAPES, phrase
 
 FOLDER = Path(__file__).resolve().parents[1] / "shapes-clip"
 SEED = 424242

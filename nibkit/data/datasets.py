@@ -1,6 +1,6 @@
 """Data sets: iterables of pairs with ``id``, ``image``, ``caption`` and, where the truth is known, ``masks``.
 
-    shapes                 the synthetic world, with masks
+    shapes, emoji          the synthetic worlds, with masks
     folder                 pictures in a folder, captions in a CSV, TSV or JSONL table or in text files beside them
     huggingface            a data set of the ``datasets`` library, or anything that yields dicts
     conceptual_captions, imagenet, flickr8k, rsicd    in the layouts in which people have them
@@ -26,8 +26,11 @@ listed in ``.skipped`` with the reason, and counted in a warning. Whether a capt
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
+from . import emoji as emoji_world
+from . import shapes as shapes_world
 from .conceptual_captions import conceptual_captions
 from .drawn import Drawn
 from .files import CAPTION_COLUMNS, IMAGE_COLUMNS
@@ -37,25 +40,34 @@ from .huggingface import huggingface
 from .imagenet import imagenet
 from .pairs import Pair, Pairs, Skipped, Stream
 from .rsicd import rsicd
-from .shapes import world
+from .scenes import Scene
 
 __all__ = ["CAPTION_COLUMNS", "IMAGE_COLUMNS", "Pair", "Pairs", "Skipped", "Stream"]
-__all__ += ["conceptual_captions", "flickr8k", "folder", "huggingface", "imagenet", "rsicd", "shapes"]
+__all__ += ["conceptual_captions", "emoji", "flickr8k", "folder", "huggingface", "imagenet", "rsicd", "shapes"]
 
 
 def shapes(n: int, seed: int = 0, captions: str = "all", **options: Any) -> Pairs:
-    """``n`` scenes of the synthetic world as pairs with ``masks`` bool [k, 224, 224] and ``scene``.
+    """``n`` scenes of coloured shapes as pairs with ``masks`` bool [k, 224, 224] and ``scene``.
 
     captions, options: see ``nk.shapes.sample``, which makes them; ValueError if one is out of range. With captions other than
     "all", ``scene.named`` says which objects (rows of ``masks``) the caption names. ``shapes(9, 0)`` begins with
     ``shapes(4, 0)``. A scene is drawn when its pair is asked for (some ms), and not kept.
     """
-    make, count = world(n, seed, captions, **options), operator.index(n)
+    return _drawn("shapes", shapes_world.world(n, seed, captions, **options), n, seed, captions, options)
+
+
+def emoji(n: int, seed: int = 0, captions: str = "all", **options: Any) -> Pairs:
+    """``n`` scenes of everyday things on photographs, as ``shapes`` gives its scenes; see ``nk.emoji.sample``."""
+    return _drawn("emoji", emoji_world.world(n, seed, captions, **options), n, seed, captions, options)
+
+
+def _drawn(world: str, make: Callable[[int], Scene], n: int, seed: int, captions: str, options: dict) -> Pairs:
+    """The pairs of a world's scenes, their ids made of all that a scene depends on."""
     settings = [f"{name}={value}".replace(" ", "") for name, value in sorted(options.items())]
-    label = "-".join(["shapes", str(seed), captions, *settings])
+    label = "-".join([world, str(seed), captions, *settings])
 
     def draw_pair(i: int) -> Pair:
         scene = make(i)
         return Pair(f"{label}-{i}", scene.image, scene.caption, scene.masks, scene)
 
-    return Drawn("shapes", count, draw_pair)
+    return Drawn(world, operator.index(n), draw_pair)

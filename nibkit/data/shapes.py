@@ -10,17 +10,16 @@ scored against the truth, and a caption can be made wrong in exactly one word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..checks import check_choice, check_number, check_seed, check_whole
+from ..checks import check_number
 from .outlines import DISTANCE
-
-SIZE = 224  # pixels; the input size of CLIP ViT-B/32
+from .scenes import SIZE, Scene, check_world, write_caption
 
 COLORS = {
     "red": (0.85, 0.12, 0.12),
@@ -33,7 +32,6 @@ COLORS = {
     "black": (0.05, 0.05, 0.05),
 }
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart")
-CAPTIONS = ("all", "some", "one", "two", "wrong", "absent")
 
 
 @dataclass(frozen=True)
@@ -49,23 +47,6 @@ class Object:
     @property
     def phrase(self) -> str:
         return phrase(self.color, self.shape)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A picture, its caption and its truth.
-
-    image: RGB PIL image, 224 × 224. objects: k objects, drawn in this order (later ones cover earlier ones).
-    masks: bool [k, 224, 224], the *visible* part of each object, never empty.
-    phrases: what the caption names, in order; named: for each phrase the index of its object, None if there is none.
-    """
-
-    image: Image.Image
-    caption: str
-    objects: tuple[Object, ...]
-    masks: np.ndarray
-    phrases: tuple[str, ...]
-    named: tuple[int | None, ...]
 
 
 def phrase(color: str, shape: str) -> str:
@@ -110,30 +91,17 @@ def world(
     contrast: float = 1.0,
 ) -> Callable[[int], Scene]:
     """The function that draws scene i of ``sample`` with these arguments, which are checked now."""
-    n, seed = check_whole("n", n, least=0), check_seed(seed)
-    check_choice("captions", captions, CAPTIONS)
-    fewest, most = _range("objects", objects if isinstance(objects, Sequence | np.ndarray) else (objects, objects))
-    fewest, most = check_whole("objects", fewest, 1, 6), check_whole("objects", most, 1, 6)
-    if captions == "two" and fewest < 2:
-        raise ValueError(f'captions="two" needs objects=2 or more, for example objects=(2, 3); got {objects!r}')
-    small, large = (check_number("size, in pixels,", radius, least=8, most=60) for radius in _range("size", size))
+    n, seed, (fewest, most), reach = check_world(n, seed, captions, objects, size)
     clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
 
     def make(i: int) -> Scene:
         rng = np.random.default_rng([seed, i])
         names = draw_names(rng, int(rng.integers(fewest, most + 1)))
-        image, placed, masks = draw(names, rng, size=(small, large), clutter=clutter, contrast=contrast)
-        phrases, named = write_caption(placed, rng, captions)
-        return Scene(image, " and ".join(phrases), placed, masks, phrases, named)
+        image, placed, masks = draw(names, rng, size=reach, clutter=clutter, contrast=contrast)
+        written, named = write_caption(placed, rng, captions, alternatives=alternatives)
+        return Scene(image, " and ".join(written), placed, masks, written, named)
 
     return make
-
-
-def _range(name: str, value: Any) -> tuple[Any, Any]:
-    """Both ends of a range, the smaller one first."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2 or value[0] > value[1]:
-        raise ValueError(f"{name} must be a range, such as (2, 3), the smaller end first; got {value!r}")
-    return value[0], value[1]
 
 
 def draw_names(rng: np.random.Generator, k: int) -> list[tuple[str, str]]:
@@ -142,29 +110,9 @@ def draw_names(rng: np.random.Generator, k: int) -> list[tuple[str, str]]:
     return [(list(COLORS)[c // len(SHAPES)], SHAPES[c % len(SHAPES)]) for c in codes]
 
 
-def write_caption(
-    objects: Sequence[Object], rng: np.random.Generator, captions: str = "all"
-) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
-    """The caption's phrases and, for each, the index of the object that it names (None: no such object)."""
-    k = len(objects)
-    order = [int(i) for i in rng.permutation(k)]
-    count = {"one": 1, "two": 2, "some": int(rng.integers(1, max(k, 2))), "absent": 1}.get(captions, k)
-    named: list[int | None] = list(order[:count])
-    phrases = [objects[i].phrase for i in order[:count]]
-    present = {o.phrase for o in objects}
-    if captions == "wrong":
-        where = int(rng.integers(len(named)))
-        shape = objects[order[where]].shape
-        choices = [phrase(color, shape) for color in COLORS if phrase(color, shape) not in present]
-        phrases[where] = choices[int(rng.integers(len(choices)))]
-        named[where] = None
-    if captions == "absent":
-        choices = [phrase(color, shape) for color in COLORS for shape in SHAPES if phrase(color, shape) not in present]
-        absent = choices[int(rng.integers(len(choices)))]
-        where = int(rng.integers(2))
-        phrases.insert(where, absent)
-        named.insert(where, None)
-    return tuple(phrases), tuple(named)
+def alternatives(thing: Any) -> Iterable[str]:
+    """The phrases of the same shape in all colours; for None all phrases of the world."""
+    return phrases() if thing is None else (phrase(color, thing.shape) for color in COLORS)
 
 
 def draw(

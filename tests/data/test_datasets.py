@@ -13,7 +13,7 @@ LOADERS = ["conceptual_captions", "flickr8k", "folder", "imagenet", "rsicd"]
 
 def test_the_namespace_has_functions_also_where_modules_have_their_names():
     assert sorted(datasets.__all__) == sorted(
-        ["CAPTION_COLUMNS", "IMAGE_COLUMNS", "Pair", "Pairs", "Skipped", "Stream", "huggingface", "shapes", *LOADERS]
+        ["CAPTION_COLUMNS", "IMAGE_COLUMNS", "Pair", "Pairs", "Skipped", "Stream", "emoji", "huggingface", "shapes", *LOADERS]
     )
     for name in ["huggingface", *LOADERS]:
         module = importlib.import_module(f"nibkit.data.{name}")
