@@ -38,9 +38,9 @@ def build_model(world: World, width: int = 96, text_width: int = 64) -> CLIPMode
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
     """uint8 [n, 3, 224, 224] -> CLIP's normalised pixels, float [n, 3, 224, 224]."""
-    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073], device=images.device)[:, None, None] * 255
-    std = torch.tensor([0.26862954, 0.26130258, 0.27577711], device=images.device)[:, None, None] * 255
-    return (images.float() - mean) / std
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    channels = images.float().unbind(-3)  # no tensor is made of the numbers: a CUDA graph allows no copy from the CPU
+    return torch.stack([(channel - 255 * m) / (255 * d) for channel, m, d in zip(channels, mean, std)], dim=-3)
 
 
 def see(model: CLIPModel, pixels: torch.Tensor, reset: torch.Tensor, probe: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,14 +57,16 @@ def see(model: CLIPModel, pixels: torch.Tensor, reset: torch.Tensor, probe: torc
         if i in BLOCKS:
             entered.append(hidden[:, 1:])
         hidden = block(hidden, None)
-    patches = sum(torch.where(probe == i, states, 0.0) for i, states in zip(BLOCKS, entered))
+    patches = sum((probe == i) * states for i, states in zip(BLOCKS, entered))
     return model.visual_projection(tower.post_layernorm(hidden[:, 0])), patches
 
 
 def read(model: CLIPModel, ids: torch.Tensor, reset: torch.Tensor, probe: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Projected text features [n, D], pooled at the first end token, and the states [n, T, C] that enter block ``probe``."""
     tower, end = model.text_model, model.config.text_config.pad_token_id
-    hidden = tower.embeddings(input_ids=ids)
+    table, places = tower.embeddings.token_embedding.weight, tower.embeddings.position_embedding.weight
+    chosen = ids[..., None] == torch.arange(len(table), device=ids.device)  # a product: its gradient needs no sorting
+    hidden = chosen.float() @ table + places[: ids.shape[1]]
     first, is_end, entered = hidden, (ids == end)[..., None], []
     mask = torch.full((ids.shape[1],) * 2, -torch.inf, device=ids.device).triu(1)[None, None]
     for i, block in enumerate(tower.encoder.layers):
@@ -73,7 +75,7 @@ def read(model: CLIPModel, ids: torch.Tensor, reset: torch.Tensor, probe: torch.
         if i in BLOCKS:
             entered.append(hidden)
         hidden = block(hidden, mask)
-    words = sum(torch.where(probe == i, states, 0.0) for i, states in zip(BLOCKS, entered))
+    words = sum((probe == i) * states for i, states in zip(BLOCKS, entered))
     place = (ids == end).int().argmax(-1)[:, None, None].expand(-1, 1, hidden.shape[-1])
     return model.text_projection(tower.final_layer_norm(hidden.gather(1, place)[:, 0])), words
 

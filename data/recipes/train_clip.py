@@ -22,11 +22,14 @@ one graph, and all runs of a call go side by side, each on its own stream.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +42,20 @@ from worlds import GRID, MOST, WORLDS, World
 RECIPES = ("captions-only", "no-reset", "reset")
 LENGTH = 26  # tokens of a caption, padding included
 HELD_OUT = 512  # scenes in twos that no step sees
+CHUNK = 25  # steps that are prepared together
+WARM = 300  # steps in which the rate climbs
+SEEING = 0.2  # of the time, where that is limited, for the first stage
+
+
+class Limits(NamedTuple):
+    """What bounds a stage (steps, and seconds of the clock ``time.monotonic``), and where and with what it works."""
+
+    steps: int
+    start: float
+    end: float
+    device: str
+    out: Path
+    loaders: int
 
 
 def draw_pool(world: World, pairs: int, workers: int) -> list[torch.Tensor]:
@@ -52,57 +69,47 @@ def draw_pool(world: World, pairs: int, workers: int) -> list[torch.Tensor]:
     return [images, things, labels]
 
 
-class Seeing(Dataset):
-    """Steps of the first stage: which scenes, and whether mirrored."""
+class Steps(Dataset):
+    """What each step of a run works on, drawn from the seed and the step's number; item i holds ``CHUNK`` steps, stacked."""
 
-    def __init__(self, seed: int, scenes: int, batch: int):
-        self.seed, self.scenes, self.batch = seed, scenes, batch
+    def __init__(self, draw: Callable[[np.random.Generator], dict], seed: int, stage: int):
+        self.draw, self.seed, self.stage = draw, seed, stage
 
-    def __getitem__(self, step: int) -> dict:
-        rng = np.random.default_rng([self.seed, 1, step])
-        return {"pick": rng.integers(self.scenes, size=self.batch), "flip": np.array(rng.random() < 0.5)}
+    def __getitem__(self, chunk: int) -> dict:
+        steps = range(chunk * CHUNK, (chunk + 1) * CHUNK)
+        found = [self.draw(np.random.default_rng([self.seed, self.stage, step])) for step in steps]
+        return {name: np.stack([step[name] for step in found]) for name in found[0]}
 
 
-class Matching(Dataset):
-    """Steps of the second stage: scenes, captions true and false, what else is true, where to reset and to probe."""
+def draw_seeing(scenes: int, rng: np.random.Generator) -> dict:
+    """A step of the first stage: which scenes, and whether mirrored."""
+    return {"pick": rng.integers(scenes, size=32), "flip": np.array(rng.random() < 0.5)}
 
-    def __init__(self, world: World, things: torch.Tensor, seed: int, batch: int, reset: bool):
-        self.world, self.things, self.seed, self.batch, self.reset = world, things.numpy(), seed, batch, reset
 
-    def __getitem__(self, step: int) -> dict:
-        rng = np.random.default_rng([self.seed, 2, step])
-        pick = rng.choice(len(self.things), size=self.batch // 2, replace=False)
-        present = [{int(c) for c in row if c >= 0} for row in self.things[pick].reshape(self.batch, MOST)]
-        captions = []
-        for scene, whole in zip(present, rng.random(self.batch) < 0.5):
-            order = [int(c) for c in rng.permutation(sorted(scene))]
-            captions.append(order if whole else order[: int(rng.integers(1, max(len(order), 2)))])
-        captions += [self.world.falsify(c, p, rng) for c, p in zip(captions, present)]
-        ids, at = write_ids(self.world, captions, rng, LENGTH, unknown=0.1)
-        also_true = truth(captions, present) & ~np.eye(len(captions), self.batch, dtype=bool)
-        resets = [rng.integers(5, 11) if self.reset and rng.random() < 0.7 else -1 for _ in range(2)]
-        return {
-            "pick": pick, "flip": np.array(rng.random() < 0.5), "ids": ids, "at": at, "also_true": also_true,
-            "reset": np.array(resets), "probe": rng.integers(5, 10, size=2),
-        }  # fmt: skip
+def draw_matching(world: World, things: np.ndarray, batch: int, reset: bool, rng: np.random.Generator) -> dict:
+    """A step of the second stage: scenes, captions true and false, what else is true, where to reset and to probe."""
+    pick = rng.choice(len(things), size=batch // 2, replace=False)
+    present = [{int(c) for c in row if c >= 0} for row in things[pick].reshape(batch, MOST)]
+    captions = []
+    for scene, whole in zip(present, rng.random(batch) < 0.5):
+        order = [int(c) for c in rng.permutation(sorted(scene))]
+        captions.append(order if whole else order[: int(rng.integers(1, max(len(order), 2)))])
+    captions += [world.falsify(c, p, rng) for c, p in zip(captions, present)]
+    ids, at = write_ids(world, captions, rng, LENGTH, unknown=0.1)
+    also_true = truth(captions, present) & ~np.eye(len(captions), batch, dtype=bool)
+    resets = [rng.integers(5, 11) if reset and rng.random() < 0.7 else -1 for _ in range(2)]
+    return {
+        "pick": pick, "flip": np.array(rng.random() < 0.5), "ids": ids, "at": at, "also_true": also_true,
+        "reset": np.array(resets), "probe": rng.integers(5, 10, size=2),
+    }  # fmt: skip
 
 
 class Stage:
     """One model's training: its steps, its optimiser, its checkpoint, and on CUDA its graph and stream."""
 
-    def __init__(
-        self,
-        name: str,
-        steps: Dataset,
-        loss: Callable[[dict], dict],
-        modules: list,
-        rate: float,
-        args: argparse.Namespace,
-        total: int,
-    ):
-        self.name, self.loss, self.modules, self.rate, self.total = name, loss, modules, rate, total
-        self.device = torch.device(args.device)
-        self.path = args.out / f"{name}.pt"
+    def __init__(self, name: str, steps: Dataset, loss: Callable[[dict], dict], modules: list, rate: float, limits: Limits):
+        self.name, self.loss, self.modules, self.rate, self.limits = name, loss, modules, rate, limits
+        self.device, self.path = torch.device(limits.device), limits.out / f"{name}.pt"
         self.parameters = [p for module in modules for p in module.parameters()]
         groups = [{"params": [p for p in self.parameters if p.ndim >= 2], "weight_decay": 0.05}]
         groups += [{"params": [p for p in self.parameters if p.ndim < 2], "weight_decay": 0.0}]
@@ -111,11 +118,18 @@ class Stage:
         self.optimizer = torch.optim.AdamW(groups, lr=start, betas=(0.9, 0.98), capturable=cuda, fused=cuda)
         self.done = self.resume()
         self.graph, self.stream = None, torch.cuda.Stream() if cuda else None
-        order, workers = range(self.done, total), args.workers if cuda else 0
-        more = dict(num_workers=workers, prefetch_factor=8, pin_memory=True) if workers else {}
-        self.batches: Iterator = iter(DataLoader(steps, batch_size=None, sampler=order, **more)) if order else iter(())
+        order = range(self.done // CHUNK, math.ceil(limits.steps / CHUNK))
+        more = dict(num_workers=limits.loaders, prefetch_factor=4) if cuda else {}
+        self.chunks: Iterator = iter(DataLoader(steps, batch_size=None, sampler=order, **more)) if order else iter(())
+        self.chunk: dict[str, torch.Tensor] = {}
         self.buffers: dict[str, torch.Tensor] = {}
         self.log: dict[str, torch.Tensor] = {}
+
+    @property
+    def along(self) -> float:
+        """How far it is, 0 … 1: by its steps, or by the clock where that is farther."""
+        clock = (time.monotonic() - self.limits.start) / (self.limits.end - self.limits.start)
+        return min(1.0, max(self.done / self.limits.steps, clock))
 
     def resume(self) -> int:
         """Load the checkpoint if there is one; how many steps are done."""
@@ -132,13 +146,8 @@ class Stage:
         torch.save({"done": self.done, "parts": parts}, self.path.with_suffix(".new"))
         self.path.with_suffix(".new").replace(self.path)
 
-    def set_rate(self, step: int | None) -> None:
-        """Linear warm-up, then cosine decay to 0; None: 0."""
-        warm = min(300, self.total // 10 + 1)
-        share = 0.0
-        if step is not None:
-            along = max(0, step - warm) / (self.total - warm)
-            share = min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * along)))
+    def set_rate(self, share: float) -> None:
+        """The learning rate, as a share of the highest."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(self.rate * share)
@@ -155,55 +164,68 @@ class Stage:
     def capture(self) -> None:
         """The step as a CUDA graph. Warm-up steps at rate 0 change no weight; what they do to the optimiser is taken back."""
         before = {p: {k: v.clone() for k, v in state.items()} for p, state in self.optimizer.state.items()}
-        self.set_rate(None)
+        self.set_rate(0.0)
         for _ in range(3):
             self.optimizer.zero_grad(set_to_none=True)
             self.descend()
         self.optimizer.zero_grad(set_to_none=True)
         torch.cuda.synchronize()
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, stream=self.stream):
-            self.descend()
+        try:
+            with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
+                self.descend()
+        except RuntimeError as error:  # slower, and the same
+            print(f"{self.name}: no graph ({str(error).splitlines()[0]}), step by step", flush=True)
+            self.graph = None
         for p, state in self.optimizer.state.items():
             for key, value in state.items():
                 value.copy_(before[p][key]) if p in before else value.zero_()
 
     def step(self) -> None:
-        """The next step."""
-        batch = {name: torch.as_tensor(value) for name, value in next(self.batches).items()}
-        batch["aux"] = torch.tensor(max(0.0, 1 - self.done / (0.6 * self.total)))
-        if self.stream is None:
-            self.buffers = batch
-            self.set_rate(self.done)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.descend()
-        else:
-            with torch.cuda.stream(self.stream):
-                if not self.buffers:
-                    self.buffers = {name: value.to(self.device) for name, value in batch.items()}
+        """The next step: linear warm-up, then cosine decay to 0."""
+        along = self.along
+        share = min((self.done + 1) / WARM, 0.5 * (1 + math.cos(math.pi * along)))
+        with torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext():
+            if not self.chunk or self.done % CHUNK == 0:
+                self.chunk = {name: torch.as_tensor(value).to(self.device) for name, value in next(self.chunks).items()}
+            batch = {name: value[self.done % CHUNK] for name, value in self.chunk.items()}
+            batch["aux"] = torch.full((), max(0.0, 1 - along / 0.6), device=self.device)
+            if not self.buffers:
+                self.buffers = {name: value.clone() for name, value in batch.items()}
+                if self.stream is not None:
                     self.capture()
-                for name, value in batch.items():
-                    self.buffers[name].copy_(value, non_blocking=True)
-                self.set_rate(self.done)
+            for name, value in batch.items():
+                self.buffers[name].copy_(value)
+            self.set_rate(share)
+            if self.graph is not None:
                 self.graph.replay()
+            else:
+                self.optimizer.zero_grad(set_to_none=True)
+                self.descend()
         self.done += 1
 
+    def wait(self) -> None:
+        """Until the device has done what it was told."""
+        if self.stream is not None:
+            self.stream.synchronize()
 
-def run(stages: list[Stage], every: int, until: float, report: Callable[[Stage], None]) -> None:
-    """All stages side by side, a step each in turn, until they are done or the clock shows ``until``."""
-    left = [stage for stage in stages if stage.done < stage.total]
-    with tqdm(total=sum(s.total for s in stages), initial=sum(s.done for s in stages), mininterval=10) as bar:
-        while left and time.monotonic() < until:
+
+def run(stages: list[Stage], every: int, report: Callable[[Stage], None]) -> None:
+    """All stages side by side, a step each in turn."""
+    left = [stage for stage in stages if stage.along < 1]
+    with tqdm(mininterval=10, unit="step") as bar:
+        while left:
+            over = []
             for stage in left:
                 stage.step()
-                if stage.done % every == 0 or stage.done == stage.total:
+                if stage.along == 1:
+                    over.append(stage)
+                if stage.done % every == 0 or stage in over:
+                    stage.wait()
                     report(stage)
                     stage.keep()
             bar.update(len(left))
-            left = [stage for stage in left if stage.done < stage.total]
-    for stage in left:
-        report(stage)
-        stage.keep()
+            left = [stage for stage in left if stage not in over]
 
 
 def mirrored(
@@ -215,11 +237,11 @@ def mirrored(
     return pixels, label.flatten(1)
 
 
-def seeing(world: World, model: torch.nn.Module, pool: list, seed: int, args: argparse.Namespace, blocks: int = 4) -> Stage:
+def seeing(world: World, model: torch.nn.Module, pool: list, seed: int, limits: Limits, blocks: int = 4) -> Stage:
     """The first stage of a model: patches say what covers them."""
     images, _, labels = (part.flatten(0, 1) for part in pool)
     tower = model.vision_model
-    head = torch.nn.Linear(model.config.vision_config.hidden_size, len(world.phrases) + 1).to(args.device)
+    head = torch.nn.Linear(model.config.vision_config.hidden_size, len(world.phrases) + 1).to(limits.device)
     parts = torch.nn.ModuleList([tower.embeddings, tower.pre_layrnorm, *tower.encoder.layers[:blocks], head])
 
     def loss(batch: dict) -> dict:
@@ -229,18 +251,20 @@ def seeing(world: World, model: torch.nn.Module, pool: list, seed: int, args: ar
             hidden = block(hidden, None)
         return {"loss": patch_loss(head(hidden[:, 1:]), label)}
 
-    return Stage(f"{world.name}-see-{seed}", Seeing(seed, len(images), 32), loss, [parts], 2.5e-3, args, args.see_steps)
+    return Stage(
+        f"{world.name}-see-{seed}", Steps(functools.partial(draw_seeing, len(images)), seed, 1), loss, [parts], 2.5e-3, limits
+    )
 
 
 def matching(
-    world: World, recipe: str, model: torch.nn.Module, pool: list, things: torch.Tensor, seed: int, args: argparse.Namespace
+    world: World, recipe: str, model: torch.nn.Module, pool: list, steps: Dataset, seed: int, rate: float, limits: Limits
 ) -> Stage:
     """The second stage of a model: pictures and captions."""
     images, _, labels = pool
     vision, text = model.config.vision_config.hidden_size, model.config.text_config.hidden_size
     heads = torch.nn.ModuleDict(
         {"patch": torch.nn.Linear(vision, len(world.phrases) + 1), "word": torch.nn.Linear(text, len(world.phrases))}
-    ).to(args.device)
+    ).to(limits.device)
 
     def loss(batch: dict) -> dict:
         pixels, label = mirrored(images, labels, batch["pick"], batch["flip"])
@@ -255,8 +279,7 @@ def matching(
         return log
 
     modules = [model, heads] if recipe != "captions-only" else [model]
-    steps = Matching(world, things, seed, args.batch, recipe == "reset")
-    return Stage(f"{folder(world, recipe)}-{seed}", steps, loss, modules, args.rate, args, args.steps)
+    return Stage(f"{folder(world, recipe)}-{seed}", steps, loss, modules, rate, limits)
 
 
 def folder(world: World, recipe: str) -> str:
@@ -299,9 +322,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64, help="scenes a step of the second stage")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate of the second stage")
     parser.add_argument("--pairs", type=int, default=9728, help="scenes in twos, held in memory (300 kB each)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop, keep and export after so long")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="if steps are not done by then: decay by the clock")
     parser.add_argument("--every", type=int, default=500, help="steps between two entries of the log, and two checkpoints")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw, and that prepare a run's batches on CUDA")
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw")
+    parser.add_argument("--loaders", type=int, default=2, help="processes that prepare a run's steps, on CUDA")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args()
 
@@ -309,42 +333,47 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Draw, train in one or two stages, and export in the Hugging Face layout."""
     args, world = (found := parse()), WORLDS[found.world]
-    until = time.monotonic() + 60 * args.minutes
     args.out.mkdir(parents=True, exist_ok=True)
     if args.device == "cuda":
         torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "tf32"
+    end = time.monotonic() + 60 * args.minutes
     drawn = draw_pool(world, args.pairs + HELD_OUT, args.workers)
     held_out, things = [part[-HELD_OUT:] for part in drawn], drawn[1][:-HELD_OUT]
     pool = [part[:-HELD_OUT].to(args.device) for part in drawn]
-    models, first, second = {}, [], []
+    models = {}
     for seed in args.seeds:
         for recipe in args.recipes:
             torch.manual_seed(seed)
             model = models[recipe, seed] = build_model(world).train()
             start_with_cosines(model.vision_model.embeddings.patch_embedding, normalise(drawn[0][:128].flatten(0, 1)))
             model.to(args.device)
-        taught = [recipe for recipe in args.recipes if recipe != "captions-only"]
-        if taught:  # recipes of one seed share the first stage
-            first.append(seeing(world, models[taught[0], seed], pool, seed, args))
-    run(first, args.every, until, lambda stage: print(f"{stage.name} {stage.done}: {stage.log['loss'].item():.3f}", flush=True))
-    for (recipe, seed), model in models.items():
-        if recipe in (taught := [recipe for recipe in args.recipes if recipe != "captions-only"]) and recipe != taught[0]:
-            model.vision_model.load_state_dict(models[taught[0], seed].vision_model.state_dict())
-        second.append(matching(world, recipe, model, pool, things, seed, args))
     started = time.monotonic()
+    limits = Limits(args.see_steps, started, started + (end - started) * SEEING, args.device, args.out, args.loaders)
+    if taught := [recipe for recipe in args.recipes if recipe != "captions-only"]:  # they share a seed's first stage
+        first = [seeing(world, models[taught[0], seed], pool, seed, limits) for seed in args.seeds]
+        run(first, args.every, lambda stage: print(f"{stage.name} {stage.done}: {stage.log['loss'].item():.3f}", flush=True))
+        for seed in args.seeds:
+            eyes = models[taught[0], seed].vision_model.state_dict()
+            for recipe in taught[1:]:
+                models[recipe, seed].vision_model.load_state_dict(eyes)
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+    limits = limits._replace(steps=args.steps, start=time.monotonic(), end=end)
+    second = []
+    for (recipe, seed), model in models.items():
+        draw = functools.partial(draw_matching, world, things.numpy(), args.batch, recipe == "reset")
+        second.append(matching(world, recipe, model, pool, Steps(draw, seed, 2), seed, args.rate, limits))
 
     def report(stage: Stage) -> None:
-        if stage.stream is not None:
-            stage.stream.synchronize()
         entry = {"step": stage.done} | {name: value.item() for name, value in stage.log.items()}
         entry |= {"scale": stage.modules[0].logit_scale.exp().item()} | retrieval(world, stage.modules[0], held_out, args.device)
         path, names = stage.path.with_suffix(".csv"), ("step", "match", "patch", "word", "scale", "i2t", "t2i", "told")
-        line = ",".join(f"{entry[name]:.4g}" if name in entry else "" for name in names)
-        with path.open("a" if stage.done > args.every and path.exists() else "w") as log:
-            log.write(line + "\n" if log.tell() else ",".join(names) + "\n" + line + "\n")
-        print(f"{stage.name} {time.monotonic() - started:.0f} s: {line}", flush=True)
+        rows = path.read_text().splitlines() if path.exists() and stage.done > args.every else [",".join(names)]
+        rows.append(",".join(f"{entry[name]:.4g}" if name in entry else "" for name in names))
+        path.write_text("\n".join(rows) + "\n")
+        print(f"{stage.name} {time.monotonic() - limits.start:.0f} s: {rows[-1]}", flush=True)
 
-    run(second, args.every, until, report)
+    run(second, args.every, report)
     for stage in second:
         target = args.out / stage.name
         stage.modules[0].half().eval().save_pretrained(target)

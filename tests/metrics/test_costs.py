@@ -119,7 +119,7 @@ def test_peak_memory_is_nan_where_it_cannot_be_known(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available() or hasattr(torch.cuda, "pretended"), reason="needs a CUDA device")
 def test_peak_memory_on_cuda_is_the_allocators():
     def hold(megabytes: int) -> None:
-        torch.ones(megabytes * 2**18, device="cuda")
+        torch.ones(megabytes * 250_000, device="cuda")
 
-    there = torch.ones(2**18, device="cuda")
+    there = torch.ones(250_000, device="cuda")
     assert with_peak_memory(lambda: hold(32), there.device)[1] == pytest.approx(32, abs=0.1)
