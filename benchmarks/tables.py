@@ -163,4 +163,6 @@ def bars(ax: Axes, times: pd.DataFrame) -> None:
     ax.set(xticks=positions, xticklabels=labels, xlabel="geometry and pairs")
     ax.set(ylabel="time over nibkit's", title="Picture and caption")
     ax.set_ylim(0, 1.5 * ratios.to_numpy().max())
+    if ratios.to_numpy().max() > 10:
+        ax.set(yscale="log", ylim=(0.01, 20 * ratios.to_numpy().max()))
     ax.legend(ncols=2, loc="upper center", fontsize=9)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .metrics.localisation import localisation as localisation
     from .model.clip import Clip as Clip
     from .model.inputs import Inputs as Inputs
+    from .model.loading import MODELS as MODELS
     from .model.loading import load_clip as load_clip
     from .resources import results as results
     from .show import plots as plots
@@ -75,6 +76,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "Clip": "model.clip",
     "Inputs": "model.inputs",
     "METHODS": "methods.registry",
+    "MODELS": "model.loading",
     "chefer": "methods.attention",
     "claim": "course.claims",
     "confidence": "metrics.confidence",

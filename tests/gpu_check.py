@@ -201,7 +201,7 @@ class Check:
         """The step's section: when, where and how, the text, and what else there is as one block of code."""
         now, command = datetime.datetime.now(datetime.UTC), shlex.join(["python", *sys.argv])
         heading = f"{now:%Y-%m-%d %H:%M} UTC, {machine(self.args.device)}, commit {commit()}, by `{command}`."
-        block = "\n\n".join(texts).replace(FENCE, "'''")
+        block = "\n\n".join(texts).replace(FENCE, "'''").replace(f"{ROOT}/", "")
         self.report.write(step, "\n\n".join([heading, text, *([f"{FENCE}text\n{block}\n{FENCE}"] if texts else [])]))
 
 
@@ -237,13 +237,15 @@ def machine(device: str) -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, with "+" if files differ from it; outside a checkout what NIBKIT_COMMIT says, or "unknown"."""
+    """The checkout's commit, with "+" if files differ from it; NIBKIT_COMMIT where that is set; "unknown" outside a checkout."""
+    if named := os.environ.get("NIBKIT_COMMIT"):  # the files came without their history
+        return named
     found = []
     for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", ".", ":!data/gpu"]):
         try:
             asked = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
         except (OSError, subprocess.SubprocessError):
-            return os.environ.get("NIBKIT_COMMIT", "unknown")
+            return "unknown"
         found.append(asked.stdout.strip())
     return found[0] + ("+" if found[1] else "")
 

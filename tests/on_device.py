@@ -176,8 +176,8 @@ def test_heads_and_tails_by_hand_are_as_exact_as_a_methods(here, there, tf32):
     """Outside a call torch's own settings rule."""
     inputs = holed()
     with torch.no_grad():
-        z = there.image.head(inputs.to(there.device, there.dtype), 3).cpu()
-        assert torch.allclose(z, here.image.head(inputs, 3), atol=1e-5)
+        z, want = there.image.head(inputs.to(there.device, there.dtype), 3).cpu(), here.image.head(inputs, 3)
+    assert (z - want).abs().max() < 1e-5 * want.abs().max()  # float32's rounding is 1e-6 of it, TF32's 1e-3
     assert tf32()
 
 

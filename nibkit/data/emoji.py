@@ -6,7 +6,7 @@ photographs in the public domain; see ``data/emoji/README.md``.
 
 >>> scene = sample(1, seed=2)[0]
 >>> scene.caption, scene.masks.shape
-('a bear and a turtle', (2, 224, 224))
+('a turtle and a penguin and a frog and a bear', (4, 224, 224))
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loading a CLIP: the bundled one, a local folder, or one from the Hugging Face hub. No code from a pickle or a hub is run."""
+"""Loading a CLIP: a bundled one, a local folder, or one from the Hugging Face hub. No code from a pickle or a hub is run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ from ..resources import data_dir
 from .clip import Clip
 from .fidelity import REFUSED, check_weights
 
+MODELS = {  # bundled, each in data/NAME-clip with its card
+    "shapes": "coloured shapes; patches taught by masks, class token reset in training: evidence is kept late",
+    "shapes-no-reset": "coloured shapes; patches taught by masks, no reset",
+    "shapes-captions-only": "coloured shapes; taught by captions alone",
+    "emoji": "everyday things on photographs; taught by captions alone",
+}
 PATIENCE = 8.0  # seconds to wait for the hub's first answer; the library's own retries take 30
 KINDS = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model"}  # model_type: transformers' class
 _WANTED = ("*.json", "merges.txt", "vocab.txt")
@@ -31,11 +37,11 @@ def load_clip(
     """Load a dual encoder, frozen and in evaluation mode.
 
     Args:
-        name: "shapes" (the bundled model), a local folder in the Hugging Face layout (config and safetensors suffice; tokenizer
-            and processor are needed by ``prepare`` alone), or a hub name such as "openai/clip-vit-base-patch32" (about 600 MB at
-            the first call). By default the variable NIBKIT_CLIP, else "shapes". CLIP and MetaCLIP 2 are opened. An open_clip
-            checkpoint is opened in its Hugging Face form: a repository or folder with config.json, as
-            laion/CLIP-ViT-B-32-laion2B-s34B-b79K has it beside open_clip's own files.
+        name: one of ``MODELS``, which are bundled ("shapes", "emoji", …); a local folder in the Hugging Face layout (config and
+            safetensors suffice; tokenizer and processor are needed by ``prepare`` alone); or a hub name such as
+            "openai/clip-vit-base-patch32" (about 600 MB at the first call). By default the variable NIBKIT_CLIP, else "shapes".
+            CLIP and MetaCLIP 2 are opened. An open_clip checkpoint is opened in its Hugging Face form: a repository or folder
+            with config.json, as laion/CLIP-ViT-B-32-laion2B-s34B-b79K has it beside open_clip's own files.
         device: "cpu", "cuda", "cuda:1", "mps", "auto" or a torch.device; by default the variable NIBKIT_DEVICE, else "auto":
             CUDA where there is one, else the CPU.
         dtype: torch.float32, float64, bfloat16 or float16; by default the variable NIBKIT_DTYPE ("float16"), else float32.
@@ -52,8 +58,8 @@ def load_clip(
         raise TypeError(f"name must be text or a path; got {type(name).__name__}")
     where, dtype = choose_device(device), choose_dtype(dtype)
     check_choice("attention", attention, ("sdpa", "eager"))
-    if name == "shapes":
-        folder = data_dir() / "shapes-clip"
+    if name in MODELS:
+        folder = data_dir() / f"{name}-clip"
     else:
         folder = Path(name).expanduser()
         if not folder.is_dir():

@@ -8,12 +8,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import nibkit as nk
+
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT.parent / "shared" / "paper.txt"  # the paper's text is not ours to ship
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 HEADER = ["id", "source", "quote", "claim", "notebook", "model", "verdict", "tolerance"]
 QUOTED = re.compile(r"[^“]+: “[^”]+”(; [^“]+: “[^”]+”)*")  # §5.2: “its own words”; Table 5: “others”
-MODELS = {"none", "random", "shapes"}  # theory, random weights, a bundled model
+MODELS = {"none", "random", *nk.MODELS}  # theory, random weights, the bundled models
 
 
 def claims_of(path: Path) -> list[str]:

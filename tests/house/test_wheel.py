@@ -21,6 +21,9 @@ attribution = nk.nib(clip, clip.prepare(scene.image, scene.caption))
 assert np.isfinite(attribution.numpy()["image"]).all()
 assert nk.paper.table(2).query("method == 'nib' and dataset == 'ImageNet' and metric == 'image_drop'")["value"].item() == .9012
 assert len(nk.results("steps")) == 900
+for name in nk.MODELS:
+    nk.load_clip(name, device="cpu")
+assert nk.emoji.sample(1, seed=2)[0].caption.startswith("a turtle")
 nk.claim("IB.6", 0, 0)
 nk.plots.explain(scene.image, attribution).savefig("map.png")
 print(nk.__version__)
@@ -34,7 +37,7 @@ def elsewhere(tmp_path_factory) -> Path:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT], check=True)
     (wheel,) = folder.glob("nibkit-*.whl")
-    assert wheel.stat().st_size < 10e6
+    assert wheel.stat().st_size < 20e6
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", folder / "site", wheel], check=True)
     return folder
 

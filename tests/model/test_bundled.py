@@ -1,4 +1,4 @@
-"""The bundled model: small, opened by transformers with no network, and it sees what is in a scene."""
+"""The bundled models: small, opened by transformers with no network, and they see what is in a scene."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from helpers import no_network, relative
 from transformers import AutoTokenizer, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 import nibkit as nk
+from nibkit.data.scenes import write_caption
 from nibkit.resources import data_dir
 
 FOLDER = data_dir() / "shapes-clip"
@@ -83,7 +84,7 @@ def test_unknown_words_have_a_token_of_their_own(clip):
 def test_it_knows_true_captions_from_false_ones(clip, scenes):
     """One colour changed: the true caption has the higher similarity in most scenes (the model card has the exact figures)."""
     rng = np.random.default_rng(0)
-    false = [" and ".join(nk.shapes.write_caption(s.objects, rng, "wrong")[0]) for s in scenes]
+    false = [" and ".join(write_caption(s.objects, rng, "wrong", alternatives=nk.shapes.alternatives)[0]) for s in scenes]
     images = [s.image for s in scenes]
     right, wrong = (clip.similarity(clip.prepare(images, captions)) for captions in ([s.caption for s in scenes], false))
     assert (right > wrong).float().mean() > 0.7
@@ -102,3 +103,31 @@ def test_its_maps_point_where_the_caption_points(clip):
     maps = nk.nib(clip, clip.prepare([s.image for s in scenes], [s.caption for s in scenes])).heatmap(normalize=None).numpy()
     means = [[m[mask].mean() for mask in s.masks] for s, m in zip(scenes, maps)]
     assert np.mean([np.argmax(row) == s.named[0] for row, s in zip(means, scenes)]) > 0.6
+
+
+@pytest.mark.parametrize("name", nk.MODELS)
+def test_every_model_of_the_grid(name, monkeypatch):
+    """Small, with a card, of ViT-B/32's geometry, opened by plain transformers, and it tells true captions from false ones."""
+    no_network(monkeypatch)
+    folder = data_dir() / f"{name}-clip"
+    assert (folder / "model.safetensors").stat().st_size < 5e6 and f"# {name}-clip" in (folder / "README.md").read_text()
+    world = nk.emoji if name == "emoji" else nk.shapes
+    model, processor = CLIPModel.from_pretrained(folder, dtype=torch.float32), CLIPProcessor.from_pretrained(folder)
+    assert [(c.num_hidden_layers, c.hidden_act) for c in (model.config.vision_config, model.config.text_config)] == [
+        (12, "gelu")
+    ] * 2
+    scenes, rng = world.sample(40, seed=90_003, objects=(2, 3)), np.random.default_rng(0)
+    false = [" and ".join(write_caption(s.objects, rng, "wrong", alternatives=world.alternatives)[0]) for s in scenes]
+    batch = processor(images=[s.image for s in scenes], text=[s.caption for s in scenes], return_tensors="pt", padding=True)
+    clip = nk.load_clip(name, device="cpu")
+    ours = clip.prepare([s.image for s in scenes], [s.caption for s in scenes])
+    assert torch.equal(ours.input_ids, batch["input_ids"]) and torch.allclose(ours.pixel_values, batch["pixel_values"])
+    with torch.no_grad():
+        assert (
+            relative(clip.encode_text(ours), model.get_text_features(batch["input_ids"], batch["attention_mask"]).pooler_output)
+            < 1e-5
+        )
+    wrong = clip.prepare([s.image for s in scenes], false)
+    assert (clip.similarity(ours) > clip.similarity(wrong)).float().mean() > 0.7
+    unknown = clip.tokenizer("zyx")["input_ids"]
+    assert unknown[1:-1] == [clip.tokenizer.unk_token_id] * 3 and unknown[-1] == clip.text.vocabulary - 1
