@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
@@ -10,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..checks import outside
 
@@ -21,6 +22,8 @@ MAX_ASPECT = 100  # a picture more elongated than this is refused: its resized f
 
 def to_rgb(image: Any, name: str = "image") -> Image.Image:
     """Any picture as an RGB PIL image: rotated as its EXIF says, alpha laid on white, 16 bits and floats brought to 8.
+
+    Where the EXIF data are damaged, the picture is taken as it lies, and a warning says so.
 
     Args:
         image: a path, a PIL image, a picture's file as bytes or opened in binary mode (``io.BytesIO``, say), or an array [H, W],
@@ -47,7 +50,7 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
         image = _from_array(_as_array(image, name), name)
     try:
         image.load()  # PIL opens lazily: damage shows only now
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image, name)
     except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
         reason = str(error) or type(error).__name__
         raise ValueError(f"{name} can't be read ({reason}): the file is damaged, save it again") from error
@@ -85,6 +88,23 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
         raise ValueError(f"{what} is no readable picture: it is damaged, or of a kind that is not known") from error
     except Exception as error:  # whatever damage makes PIL do
         raise ValueError(f"{what} is no readable picture ({str(error) or type(error).__name__}): save it again") from error
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    """The picture rotated as its EXIF says; where that is damaged, as far as it can be read. The pixels are whole."""
+    with contextlib.suppress(Exception):  # whatever a damaged tag makes PIL do, such as dividing by zero
+        return ImageOps.exif_transpose(image)
+    orientation = None
+    with contextlib.suppress(Exception):
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    clean = image.copy()
+    for tag in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
+        clean.info.pop(tag, None)
+    clean.getexif()[ExifTags.Base.Orientation] = orientation
+    turned = ImageOps.exif_transpose(clean)
+    if orientation is None:
+        warnings.warn(f"{name} has damaged EXIF data, so it is taken as it lies: turn it if need be", stacklevel=outside())
+    return turned
 
 
 def _as_array(image: Any, name: str) -> np.ndarray:

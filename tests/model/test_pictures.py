@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 import nibkit as nk
 from nibkit.model.pictures import to_rgb
@@ -123,3 +124,26 @@ def test_a_decompression_bomb_is_refused_in_any_form(tmp_path, monkeypatch, as_b
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match="image.* is too large to open safely .*: make it smaller first"):
         to_rgb(Path(tmp_path / "x.png").read_bytes() if as_bytes else tmp_path / "x.png")
+
+
+# --- damaged EXIF data: the pixels are whole ---------------------------------------------------------------------------
+
+
+def test_a_picture_whose_exif_data_are_damaged_is_taken_as_it_lies(picture):
+    info = PngInfo()
+    info.add_text("Raw profile type exif", "\nexif\n  8\nno digits")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=info)
+    with pytest.warns(UserWarning, match="image 7 has damaged EXIF data, so it is taken as it lies: turn it if need be") as told:
+        read = to_rgb(buffer, "image 7")
+    assert len(told) == 1 and np.array_equal(read, picture)
+
+
+def test_a_picture_is_turned_as_far_as_its_exif_data_can_be_read(picture, monkeypatch):
+    """PIL writes the whole of them anew when it turns a picture, and stumbles over another damaged tag."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", exif=exif)
+    monkeypatch.setattr(Image.Exif, "tobytes", lambda *_: 1 / 0)
+    assert np.array_equal(to_rgb(buffer), picture.transpose(Image.Transpose.ROTATE_270))
