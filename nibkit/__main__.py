@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .checks import one_line
-from .outputs import Parser
+from .outputs import Parser, add_replace
 
 COMMANDS = {
     "explain": "how much each patch and each word counts for how alike a picture and a caption are",
@@ -124,9 +124,10 @@ def build_explain_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         type=Path,
-        help="where the figure goes; an old file is replaced, the picture never is (default: dog-explained.png here for dog.jpg, "
-        "which replaces a PNG figure of nibkit's and nothing else)",
+        help="where the figure goes; it replaces a PNG figure of nibkit's and nothing else (default: dog-explained.png here for "
+        "dog.jpg)",
     )
+    add_replace(parser)
     return parser
 
 
@@ -178,13 +179,12 @@ def explain(args: argparse.Namespace) -> int:
 
 
 def figure_path(args: argparse.Namespace) -> Path:
-    """Where the figure goes: ``--out``, or a name made from the picture's, under which nothing but a figure of ours may lie."""
-    from .outputs import check_figure_path, is_our_figure
+    """Where the figure goes: ``--out``, or a name made from the picture's; nothing but a figure of ours may lie there."""
+    from .outputs import check_figure_path, check_replaced
 
     out: Path = args.out or Path(f"{args.picture.stem}-explained.png")
     check_figure_path("--out", out, [args.picture])
-    if args.out is None and out.exists() and not is_our_figure(out):
-        raise ValueError(f"{out} is there already, and nibkit did not make it: say by --out where the figure goes")
+    check_replaced("--out", out, args.replace)
     return out
 
 

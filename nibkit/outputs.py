@@ -59,6 +59,14 @@ def check_figure_path(name: str, path: Path, inputs: Iterable[str | os.PathLike]
     check_output(name, path, inputs)
 
 
+def check_replaced(name: str, path: Path, allowed: bool) -> None:
+    """ValueError if a file with something in it lies there that ``save_figure`` did not write, unless that is allowed."""
+    if not allowed and path.exists() and path.stat().st_size and not is_our_figure(path):
+        raise ValueError(
+            f"{path} is there already, and nibkit did not make it: say by {name} where the figure goes, or allow it by --replace"
+        )
+
+
 @contextlib.contextmanager
 def written_whole(path: Path, name: str = "the file") -> Iterator[Path]:
     """A file beside ``path`` to be written in its place; it takes that name at the end, and on any error the old file stays.
@@ -94,6 +102,11 @@ def is_our_figure(path: Path) -> bool:
     with contextlib.suppress(Exception), Image.open(path) as picture:  # PIL raises whatever a damaged file makes it do
         return picture.info.get("Software") == MAKER
     return False
+
+
+def add_replace(parser: argparse._ActionsContainer) -> None:
+    """The option by which any old file may be replaced."""
+    parser.add_argument("--replace", action="store_true", help="the figure may replace a file that is no PNG figure of nibkit's")
 
 
 def _status(path: str | os.PathLike) -> os.stat_result | None:
