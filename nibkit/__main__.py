@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .checks import one_line
-from .outputs import Parser, add_replace
+from .outputs import Parser, add_replace, standard_streams
 
 COMMANDS = {
     "explain": "how much each patch and each word counts for how alike a picture and a caption are",
@@ -31,13 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     0: done; 1: ``compare`` could explain no pair; 2: bad input or any other failure, told in one line, "error: …"; 130: stopped
     by Ctrl-C. With the variable NIBKIT_TRACEBACK set, what fails is raised instead.
     """
-    with plain_output():
+    with plain_output(), standard_streams():
         try:
             try:
                 return call(sys.argv[1:] if arguments is None else arguments)
             finally:
-                if sys.stdout is not None:
-                    sys.stdout.flush()  # a closed pipe or a full disk is met here, not when Python ends
+                sys.stdout.flush()  # a closed pipe or a full disk is met here, not when Python ends
         except KeyboardInterrupt as stopped:
             print(str(stopped) or "stopped before anything was explained", file=sys.stderr)
             return 130
@@ -45,7 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
             if os.environ.get("NIBKIT_TRACEBACK"):
                 raise
             print(f"error: {failure(error)}", file=sys.stderr)
-            drop_output()
             return 2
 
 
@@ -89,16 +87,6 @@ def failure(error: Exception) -> str:
     if isinstance(error, (OSError, ValueError, TypeError, ImportError)) and (line := one_line(error)):
         return line
     return f"{one_line(error, named=True)} (with NIBKIT_TRACEBACK=1 it shows where)"
-
-
-def drop_output() -> None:
-    """What standard output did not take is given up: Python would try again at its end, and complain."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def build_explain_parser() -> argparse.ArgumentParser:
