@@ -141,10 +141,12 @@ def _model_type(folder: Path) -> str:
         kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{config} is not readable as JSON ({error})") from error
-    if kind not in KINDS:
+    except RecursionError as error:
+        raise ValueError(f"{config} is not readable as JSON (it is nested too deeply)") from error
+    if not isinstance(kind, str) or kind not in KINDS:
         family, why, mend = REFUSED.get(str(kind), ("", "", ""))
         told = f". nibkit does not explain {family}: {why}. Instead, {mend}" if family else ""
-        raise ValueError(f'{folder} holds no CLIP: its model_type is {kind!r}, "clip" is needed{told}')
+        raise ValueError(f'{folder} holds no CLIP: its model_type is {kind!r:.60}, "clip" is needed{told}')
     return kind
 
 
