@@ -7,15 +7,17 @@ import json
 import os
 import pickle
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from ..checks import check_choice
+from ..checks import check_choice, one_line
 from ..resources import data_dir
 from .clip import Clip
 from .fidelity import REFUSED, check_weights
+from .views import check_scale
 
 PATIENCE = 8.0  # seconds to wait for the hub's first answer; the library's own retries take 30
 KINDS = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model"}  # model_type: transformers' class
@@ -86,7 +88,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.
                 ignore_mismatched_sizes=True,  # they are named below
             )
     except Exception as error:  # a strange configuration or damaged file: transformers raises whatever it stumbles over
-        first = " ".join(str(error).split())[:200] or type(error).__name__
+        first = one_line(error, 200, named=not isinstance(error, (OSError, ValueError, RuntimeError)))
         if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):  # torch's advice is to load it unsafely
             first = "a pickle that is damaged or holds more than tensors; no code of it is run"
         raise ValueError(f"{folder} holds no readable CLIP weights ({first}): download or save them again") from error
@@ -178,18 +180,21 @@ def _load_processor(folder: Path) -> tuple[object | None, object | None]:
             raise ValueError(
                 f"{folder} holds an image processor that can't be read ({type(error).__name__}): save it again"
             ) from error
+        check_scale(processor, f"{folder} has")
     return tokenizer, processor
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own progress bar, which would stand in every notebook."""
+    """Without transformers' own progress bar, which would stand in every notebook, and torch's doubts about an old pickle."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # if it can't be read, an error says so
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterable
 from typing import IO, Any
@@ -49,7 +50,7 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     if not isinstance(image, Image.Image):
         image = _from_array(_as_array(image, name), name)
     try:
-        image.load()  # PIL opens lazily: damage shows only now
+        _load(image)  # PIL opens lazily: damage shows only now
         image = _upright(image, name)
     except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
         reason = str(error) or type(error).__name__
@@ -80,7 +81,7 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
     """The picture in a file; ValueError, which calls it ``what``, if there is none, or none that can be read."""
     try:
         with Image.open(file) as picture:
-            picture.load()
+            _load(picture)
             return picture
     except Image.DecompressionBombError as error:
         raise ValueError(f"{what} is too large to open safely ({error}): make it smaller first") from error
@@ -88,6 +89,24 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
         raise ValueError(f"{what} is no readable picture: it is damaged, or of a kind that is not known") from error
     except Exception as error:  # whatever damage makes PIL do
         raise ValueError(f"{what} is no readable picture ({str(error) or type(error).__name__}): save it again") from error
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _load(picture: Image.Image) -> None:
+    """Its pixels. What libtiff itself says of damage on standard error is left out: an error tells it."""
+    if picture.format != "TIFF":
+        picture.load()
+        return
+    with _one_at_a_time, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # where there is no standard error
+            before = os.dup(2)
+            stack.callback(os.close, before)
+            with open(os.devnull, "wb") as nowhere:
+                stack.callback(os.dup2, before, 2)
+                os.dup2(nowhere.fileno(), 2)
+        picture.load()
 
 
 def _upright(image: Image.Image, name: str) -> Image.Image:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import os
+import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..checks import check_masks, one_line
+from ..checks import check_masks, one_line, outside
 from .pictures import to_rgb
 
 KEPT = 256  # pictures that ``last_view`` can answer for
@@ -118,7 +119,7 @@ def pixels_of(processor: Any, pictures: Sequence[Image.Image], image_size: int) 
         raise
     except Exception as error:  # strange settings: transformers raises whatever it stumbles over
         reason = one_line(error, named=True)
-        raise ValueError(f"the image processor fails ({reason}): correct its settings (preprocessor_config.json)") from error
+        raise ValueError(f"the image processor fails ({reason}): correct its settings") from error
     for i, values in enumerate(made):
         if values.dtype.kind != "f":
             raise ValueError(f"the image processor gives {values.dtype}, models take floats: set its do_rescale and do_normalize")
@@ -133,6 +134,16 @@ def pixels_of(processor: Any, pictures: Sequence[Image.Image], image_size: int) 
                 "set the image processor's size and crop_size so"
             )
     return torch.as_tensor(np.stack(made))
+
+
+def check_scale(processor: Any, whose: str) -> None:
+    """Warn if pictures are normalised as numbers from 0 to 1 without being scaled to them; whose: "the model has", say."""
+    deviation = np.ravel(processor.image_std)
+    if processor.do_normalize and not processor.do_rescale and deviation.dtype.kind in "fiu" and (deviation <= 1).all():
+        warnings.warn(
+            f"{whose} an image processor with do_rescale false, which makes numbers some hundred times too large: correct it",
+            stacklevel=outside(),
+        )
 
 
 def _settled(processor: Any, image_size: int) -> Any:

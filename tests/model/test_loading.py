@@ -1,6 +1,7 @@
 """Loading: a folder, the hub, neither; every failure one line that names the mend, and no code from a pickle is ever run."""
 
 import json
+import pickle
 import re
 import shutil
 import time
@@ -107,6 +108,24 @@ def test_no_code_from_a_pickle_is_run(folder, tmp_path):
     torch.save({"logit_scale": Trap(tmp_path / "sprung")}, folder / "pytorch_model.bin")
     fails_with(ValueError, r"holds no readable CLIP weights \(.*\): download or save them again", folder)
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickle_of_another_kind_is_one_error_without_torchs_own_remarks(folder, tmp_path, protocol):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"logit_scale": Trap(tmp_path / "sprung")}, protocol))
+    fails_with(ValueError, "holds no readable CLIP weights .a pickle that is damaged or holds more than tensors", folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_pictures_that_are_normalised_but_not_scaled_are_told(folder):
+    processor = CLIPImageProcessorPil(do_rescale=False)
+    processor.save_pretrained(folder)
+    with pytest.warns(UserWarning, match="clip has an image processor with do_rescale false, which makes numbers some hundred"):
+        nk.load_clip(folder, device="cpu")
+    processor.image_mean, processor.image_std = [122.8, 116.7, 104.1], [68.5, 66.6, 70.3]  # of bytes as they are
+    processor.save_pretrained(folder)
+    nk.load_clip(folder, device="cpu")
 
 
 def test_a_folder_without_config_is_no_clip(tmp_path):

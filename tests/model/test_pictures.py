@@ -1,6 +1,9 @@
 """Pictures as bytes, open files and tensors; damaged ones of every format: read, or refused by name."""
 
+import contextlib
 import io
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +102,21 @@ def test_damage_of_any_kind_is_a_picture_or_one_value_error(picture, tmp_path, k
                     assert to_rgb(given, "image 7").mode == "RGB"
                 except ValueError as error:
                     assert str(error).startswith("image 7") and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+def test_libtiff_does_not_speak_for_itself(picture, capfd, compression):
+    buffer, draw = io.BytesIO(), np.random.RandomState(1)
+    picture.save(buffer, "TIFF", compression=compression)
+    for _ in range(40):
+        broken = bytearray(buffer.getvalue())
+        for where in draw.randint(0, len(broken), 6):
+            broken[where] = draw.randint(256)
+        with contextlib.suppress(ValueError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL's own remarks
+            to_rgb(bytes(broken))
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), IndexError(), OverflowError("big"), NotImplementedError(), MemoryError()])
