@@ -110,7 +110,7 @@ def _of_module(name: str, module: torch.nn.Module) -> str:
     settings = {
         key: value
         for key, value in vars(module).items()
-        if isinstance(value, (int, float, str)) and key != "training" and key[0] != "_"
+        if isinstance(value, (int, float, str)) and key not in ("training", "name_or_path") and key[0] != "_"
     }
     if own := of_object(module, "forward"):  # a class of the user's: its source counts, what its forward sets does not
         settings = {}

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from helpers import new_clip, tiny_clip, tiny_inputs
 import nibkit as nk
 from nibkit.evaluation.digests import describe_model
 from nibkit.methods.identity import written_name
+from nibkit.resources import data_dir
 
 
 def scaled(factor, offset=0.0):
@@ -152,6 +154,12 @@ def test_another_strength_of_a_hook_is_another_model(change):
     clips[0].model.visual_projection(torch.ones(1, 32))
     one, same, other = (describe_model(clip)["architecture"] for clip in clips)
     assert one == same != other
+
+
+def test_a_model_in_another_folder_is_the_same_model(tmp_path):
+    shutil.copytree(data_dir() / "shapes-clip", tmp_path / "elsewhere")
+    here, there = (nk.load_clip(name, device="cpu") for name in ("shapes", tmp_path / "elsewhere"))
+    assert describe_model(here) == describe_model(there)
 
 
 def test_a_hook_on_every_module_is_another_model():
