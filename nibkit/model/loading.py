@@ -58,8 +58,9 @@ def load_clip(
         folder = data_dir() / "shapes-clip"
     else:
         folder = Path(name).expanduser()
-        if not folder.is_dir():
-            folder = _from_hub(os.fspath(name))
+        if folder.is_file():
+            raise ValueError(f"{os.fspath(name)} is a file: give a folder with config.json and weights, or a hub name")
+        folder = folder if folder.is_dir() else _from_hub(os.fspath(name))
     _check_folder(folder)
 
     model = _load_weights(folder, dtype, attention).to(where).eval().requires_grad_(False)

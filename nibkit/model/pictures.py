@@ -7,14 +7,14 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterable
-from typing import IO, Any
+from collections.abc import Iterable, Mapping
+from typing import IO, Any, NoReturn
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ..checks import outside
+from ..checks import one_line, outside
 
 BYTES = (bytes, bytearray, memoryview)
 PICTURE = (str, os.PathLike, Image.Image)  # these count as one picture, not as a list of pictures
@@ -27,7 +27,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     Where the EXIF data are damaged, the picture is taken as it lies, and a warning says so.
 
     Args:
-        image: a path, a PIL image, a picture's file as bytes or opened in binary mode (``io.BytesIO``, say), or an array [H, W],
+        image: a path, a PIL image, a picture's file as bytes or opened in binary mode (``io.BytesIO``, say), a dict with one of
+            these under "bytes" or "path" (a cell of a Hugging Face data set), or anything that numpy makes an array: [H, W],
             [H, W, 1], [H, W, 3] or [H, W, 4], of bytes, of 16-bit numbers, of booleans or of floats in 0 … 1. 16-bit numbers
             count as 0 … 65535; where none is above 4095, as a camera of 12 bits writes them, a warning says that they are to be
             scaled.
@@ -36,6 +37,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     Raises:
         FileNotFoundError, ValueError, TypeError: missing or corrupt file, wrong shape, type or range.
     """
+    if isinstance(image, Mapping):  # an undecoded cell of a Hugging Face data set
+        image = image.get("bytes") or image.get("path") or _refuse(name, "a dict without bytes or path")
     if isinstance(image, (str, os.PathLike)):
         image = _open(image, name)
     elif isinstance(image, BYTES):
@@ -49,11 +52,15 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
         )
     if not isinstance(image, Image.Image):
         image = _from_array(_as_array(image, name), name)
+    if 0 in image.size:
+        raise ValueError(f"{name} is {image.size[0]} × {image.size[1]} pixels: there is nothing in it")
     try:
         _load(image)  # PIL opens lazily: damage shows only now
         image = _upright(image, name)
     except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
-        reason = str(error) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
+        if "closed" in reason:
+            raise ValueError(f"{name} is a PIL image that was closed ({reason}): open its file again") from error
         raise ValueError(f"{name} can't be read ({reason}): the file is damaged, save it again") from error
     if image.mode.startswith(("I", "F")):
         image = _from_array(np.asarray(image), name)
@@ -72,6 +79,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
 def _open(path: str | os.PathLike, name: str) -> Image.Image:
     if os.path.isdir(path):
         raise ValueError(f"{name}: {os.fspath(path)!r} is a folder: give a picture in it")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{name}: {os.fspath(path)!r} is a pipe or a device: give a picture's file")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{name}: there is no file {os.fspath(path)!r}")
     return _decode(path, f"{name}: {os.fspath(path)!r}")
@@ -88,7 +97,7 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ValueError(f"{what} is no readable picture: it is damaged, or of a kind that is not known") from error
     except Exception as error:  # whatever damage makes PIL do
-        raise ValueError(f"{what} is no readable picture ({str(error) or type(error).__name__}): save it again") from error
+        raise ValueError(f"{what} is no readable picture ({one_line(error) or type(error).__name__}): save it again") from error
 
 
 _one_at_a_time = threading.Lock()
@@ -130,7 +139,13 @@ def _as_array(image: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(image)
     except Exception as error:  # lists of unequal lengths, or a foreign type's own error
-        raise TypeError(f"{name} must be a picture, a path or an array; got {type(image).__name__} ({error})") from error
+        raise TypeError(
+            f"{name} must be a picture, a path or an array; got {type(image).__name__} ({one_line(error)})"
+        ) from error
+
+
+def _refuse(name: str, what: str) -> NoReturn:
+    raise TypeError(f"{name} must be a picture, a path or an array; got {what}")
 
 
 def _from_array(array: np.ndarray, name: str) -> Image.Image:
@@ -166,13 +181,16 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
 
 
 def as_list(value: Any, kind: type | tuple[type, ...], name: str) -> list:
-    """One thing or many: a string, a path, a picture, bytes, an open file or an array [H, W(, C)] counts as one.
+    """One thing or many: a string, a path, a picture, bytes, a dict, an open file or an array [H, W(, C)] counts as one.
 
     TypeError if it is neither.
     """
-    if isinstance(value, kind) or isinstance(value, BYTES) or hasattr(value, "read"):
+    if isinstance(value, kind) or isinstance(value, (*BYTES, Mapping)) or hasattr(value, "read"):
         return [value]
-    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim in (2, 3):
+    if hasattr(value, "__array__"):  # numpy's, torch's and whoever else's
+        with contextlib.suppress(Exception):  # what can't be made an array is refused as one
+            if np.ndim(value) not in (2, 3):
+                return list(value)
         return [value]
     if not isinstance(value, Iterable):
         raise TypeError(f"{name} must be one or a list of them; got {type(value).__name__}")

@@ -128,6 +128,10 @@ def test_pictures_that_are_normalised_but_not_scaled_are_told(folder):
     nk.load_clip(folder, device="cpu")
 
 
+def test_a_file_is_no_model(folder):
+    fails_with(ValueError, "model.safetensors is a file: give a folder with config.json", folder / "model.safetensors")
+
+
 def test_a_folder_without_config_is_no_clip(tmp_path):
     fails_with(ValueError, "holds no CLIP: it has no config.json", tmp_path)
 

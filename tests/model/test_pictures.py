@@ -34,13 +34,27 @@ def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
+class Foreign:
+    """Another library's array, of which only numpy's protocol is known."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, *_, **__):
+        if isinstance(self.array, Exception):
+            raise self.array
+        return self.array
+
+
 def test_bytes_and_open_files_are_read(clip, picture, tmp_path):
     data = encoded(picture)
     (tmp_path / "x.png").write_bytes(data)
     expected = clip.prepare(picture, CAPTION).pixel_values
     buffer = io.BytesIO(data)
     with (tmp_path / "x.png").open("rb") as file:
-        for way in (data, bytearray(data), memoryview(data), buffer, buffer, file, [data], [buffer]):
+        cells = [{"bytes": data, "path": None}, {"bytes": None, "path": str(tmp_path / "x.png")}]
+        arrays = [Foreign(np.asarray(picture)), [Foreign(np.asarray(picture))]]
+        for way in (data, bytearray(data), memoryview(data), buffer, buffer, file, [data], [buffer], *cells, [cells[0]], *arrays):
             assert torch.equal(clip.prepare(way, CAPTION).pixel_values, expected), type(way)
     assert torch.equal(clip.prepare([data, buffer], [CAPTION] * 2).pixel_values[1], expected[0])
     assert not buffer.closed
@@ -60,7 +74,13 @@ def test_bytes_and_open_files_are_read(clip, picture, tmp_path):
         (torch.zeros(1, 3, 224, 224), r"image 0 is a tensor \[3, 224, 224\]"),
         (np.zeros((3, 224, 224)), r"image 0 must be an array .*; got \[3, 224, 224\] \(colours come last"),
         ([[[1, 2], [3]]], "image 0 must be a picture, a path or an array; got list"),
-        ([{"bytes": b""}], "image 0 must be"),
+        ([{"bytes": b""}], "image 0 must be a picture, a path or an array; got a dict without bytes or path"),
+        ({"bytes": None, "path": None}, "image 0 must be a picture, a path or an array; got a dict without bytes or path"),
+        ({"bytes": b"text"}, "image 0, of 4 bytes, is no readable picture"),
+        (Image.new("RGB", (0, 10)), "image 0 is 0 × 10 pixels: there is nothing in it"),
+        (Image.new("RGB", (0, 0)), "image 0 is 0 × 0 pixels: there is nothing in it"),
+        (Foreign(RuntimeError("the device\nis lost")), "image 0 must be a picture, .*; got Foreign .the device is lost."),
+        (Foreign(np.zeros((0, 4, 3))), r"image 0 must be an array .*; got \[0, 4, 3\]"),
         (3, "images must be one or a list of them; got int"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
@@ -69,6 +89,18 @@ def test_what_is_no_picture_is_named(clip, thing, message):
     with pytest.raises((TypeError, ValueError), match=message) as refused:
         clip.prepare(thing, CAPTION)
     assert " at 0x" not in str(refused.value)
+
+
+def test_pipes_and_closed_pictures_are_named(clip, picture, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")  # which would wait for ever
+    with pytest.raises(ValueError, match="image 0: '.*pipe.png' is a pipe or a device: give a picture's file"):
+        clip.prepare(tmp_path / "pipe.png", CAPTION)
+    picture.save(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as closed:
+        pass
+    closed.close()
+    with pytest.raises(ValueError, match="image 0 is a PIL image that was closed .*: open its file again"):
+        clip.prepare(closed, CAPTION)
 
 
 @pytest.mark.parametrize("captions", [b"a ring", io.StringIO("a ring"), torch.zeros(2, 3)])
