@@ -31,6 +31,8 @@ def check_output(name: str, path: Path, inputs: Iterable[str | os.PathLike] = ()
     Raises ValueError: a folder, a device, one of the inputs. FileNotFoundError: its folder is not there. PermissionError: the
     file is write-protected. OSError: a read-only or full disk, a name that is too long.
     """
+    if "\0" in str(path):
+        raise ValueError(f"{name} {str(path)!r} has a zero byte in it: no file can be called so")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} for {name}: make it first")
     try:

@@ -33,6 +33,8 @@ ORPHANS = "SELECT 1 FROM results WHERE pair NOT IN (SELECT pair FROM pairs) OR m
 
 def check_path(path: Path) -> None:
     """ValueError or FileNotFoundError if no benchmark can lie there."""
+    if "\0" in str(path):
+        raise ValueError(f"out={os.fspath(path)!r} has a zero byte in it: no file can be called so")
     if path.is_dir():
         raise ValueError(f"out={os.fspath(path)!r} is a folder: give a file name in it, such as results.sqlite")
     if not path.parent.is_dir():

@@ -55,7 +55,7 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     if 0 in image.size:
         raise ValueError(f"{name} is {image.size[0]} × {image.size[1]} pixels: there is nothing in it")
     try:
-        _load(image)  # PIL opens lazily: damage shows only now
+        _load(image, name)  # PIL opens lazily: damage shows only now
         image = _upright(image, name)
     except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
         reason = one_line(error) or type(error).__name__
@@ -90,7 +90,7 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
     """The picture in a file; ValueError, which calls it ``what``, if there is none, or none that can be read."""
     try:
         with Image.open(file) as picture:
-            _load(picture)
+            _load(picture, what)
             return picture
     except Image.DecompressionBombError as error:
         raise ValueError(f"{what} is too large to open safely ({error}): make it smaller first") from error
@@ -103,19 +103,33 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
 _one_at_a_time = threading.Lock()
 
 
-def _load(picture: Image.Image) -> None:
+def _load(picture: Image.Image, name: str) -> None:
     """Its pixels. What libtiff itself says of damage on standard error is left out: an error tells it."""
-    if picture.format != "TIFF":
+    modes = [str(tile[3]) for tile in getattr(picture, "tile", ())]  # how the file has them; none once they are loaded
+    with contextlib.ExitStack() as stack:
+        if picture.format == "TIFF" and modes:
+            stack.enter_context(_one_at_a_time)
+            with contextlib.suppress(OSError):  # where there is no standard error
+                before = os.dup(2)
+                stack.callback(os.close, before)
+                with open(os.devnull, "wb") as nowhere:
+                    stack.callback(os.dup2, before, 2)
+                    os.dup2(nowhere.fileno(), 2)
         picture.load()
-        return
-    with _one_at_a_time, contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # where there is no standard error
-            before = os.dup(2)
-            stack.callback(os.close, before)
-            with open(os.devnull, "wb") as nowhere:
-                stack.callback(os.dup2, before, 2)
-                os.dup2(nowhere.fileno(), 2)
-        picture.load()
+    if picture.mode in ("RGB", "RGBA") and any(";16" in mode for mode in modes):  # PIL has kept the higher 8 bits
+        extrema: Any = picture.getextrema()[:3]
+        largest = max(top for _, top in extrema)
+        _tell_dark(name, largest << 8 | 255 if largest else 0)
+
+
+def _tell_dark(name: str, largest: int) -> None:
+    """Warn if 16-bit numbers are those of 12 bits or fewer."""
+    if 0 < largest <= 4095:
+        warnings.warn(
+            f"{name} has 16-bit numbers of at most {largest}, so it is nearly black: if a camera wrote fewer than 16 bits, "
+            "scale it first (12 bits: × 16)",
+            stacklevel=outside(),
+        )
 
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
@@ -170,12 +184,8 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
         if array.min() < 0 or array.max() > 65535:
             raise ValueError(f"{name} holds whole numbers outside 0 … 65535")
         wide, largest = array.dtype == np.uint16 or array.max() > 255, int(array.max())
-        if wide and 0 < largest <= 4095:  # 12 bits or fewer of the 16
-            warnings.warn(
-                f"{name} has 16-bit numbers of at most {largest}, so it is nearly black: if a camera wrote fewer than 16 bits, "
-                "scale it first (12 bits: × 16)",
-                stacklevel=outside(),
-            )
+        if wide:
+            _tell_dark(name, largest)
         array = (array >> 8).astype(np.uint8) if wide else array.astype(np.uint8)
     return Image.fromarray(array)
 

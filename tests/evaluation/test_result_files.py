@@ -106,6 +106,9 @@ def test_what_is_no_file_is_refused_at_once(clip, pairs, tmp_path):
             call(clip, pairs, NIB, path)
     with pytest.raises(ValueError, match="is a folder"):
         read_results(tmp_path)
+    for use in (lambda: call(clip, pairs, NIB, "a\0b"), lambda: read_results("a\0b")):
+        with pytest.raises(ValueError, match=r"out='a.x00b' has a zero byte in it: no file can be called so"):
+            use()
 
 
 def test_a_file_may_have_any_name(clip, pairs, tmp_path, monkeypatch):

@@ -3,7 +3,9 @@
 import contextlib
 import io
 import os
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +199,32 @@ def test_a_picture_is_turned_as_far_as_its_exif_data_can_be_read(picture, monkey
     picture.save(buffer, "PNG", exif=exif)
     monkeypatch.setattr(Image.Exif, "tobytes", lambda *_: 1 / 0)
     assert np.array_equal(to_rgb(buffer), picture.transpose(Image.Transpose.ROTATE_270))
+
+
+# --- 12 bits in 16, in colour ---------------------------------------------------------------------------------------------
+
+
+def png_of_16_bits(array: np.ndarray) -> bytes:
+    """A PNG file, [H, W, 3 or 4] of 16 bits each, which PIL can't write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, channels = array.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("largest, told", [(4095, True), (300, True), (4096, False), (60_000, False), (0, False)])
+def test_12_bits_in_a_colour_file_of_16_are_told(tmp_path, largest, told, alpha):
+    array = np.full((4, 5, 4 if alpha else 3), largest)
+    array[..., 3:] = 65535
+    (tmp_path / "x.png").write_bytes(png_of_16_bits(array))
+    for given in (tmp_path / "x.png", (tmp_path / "x.png").read_bytes(), Image.open(tmp_path / "x.png")):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert np.abs(np.asarray(to_rgb(given, "image 7")).astype(int) - (largest >> 8)).max() <= 1
+        warned = [str(one.message) for one in caught]
+        assert [one.startswith("image 7") and "12 bits: × 16" in one for one in warned] == [True] * told, warned
