@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .checks import one_line
-from .outputs import Parser
+from .outputs import Parser, add_replace, standard_streams
 
 COMMANDS = {
     "explain": "how much each patch and each word counts for how alike a picture and a caption are",
@@ -31,13 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     0: done; 1: ``compare`` could explain no pair; 2: bad input or any other failure, told in one line, "error: …"; 130: stopped
     by Ctrl-C. With the variable NIBKIT_TRACEBACK set, what fails is raised instead.
     """
-    with plain_output():
+    with plain_output(), standard_streams():
         try:
             try:
                 return call(sys.argv[1:] if arguments is None else arguments)
             finally:
-                if sys.stdout is not None:
-                    sys.stdout.flush()  # a closed pipe or a full disk is met here, not when Python ends
+                sys.stdout.flush()  # a closed pipe or a full disk is met here, not when Python ends
         except KeyboardInterrupt as stopped:
             print(str(stopped) or "stopped before anything was explained", file=sys.stderr)
             return 130
@@ -45,7 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
             if os.environ.get("NIBKIT_TRACEBACK"):
                 raise
             print(f"error: {failure(error)}", file=sys.stderr)
-            drop_output()
             return 2
 
 
@@ -91,16 +89,6 @@ def failure(error: Exception) -> str:
     return f"{one_line(error, named=True)} (with NIBKIT_TRACEBACK=1 it shows where)"
 
 
-def drop_output() -> None:
-    """What standard output did not take is given up: Python would try again at its end, and complain."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
 def build_explain_parser() -> argparse.ArgumentParser:
     """The arguments of ``nibkit explain``."""
     from .theory.quadrature import RULES
@@ -124,9 +112,10 @@ def build_explain_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         type=Path,
-        help="where the figure goes; an old file is replaced, the picture never is (default: dog-explained.png here for dog.jpg, "
-        "which replaces a PNG figure of nibkit's and nothing else)",
+        help="where the figure goes; it replaces a PNG figure of nibkit's and nothing else (default: dog-explained.png here for "
+        "dog.jpg)",
     )
+    add_replace(parser)
     return parser
 
 
@@ -178,13 +167,12 @@ def explain(args: argparse.Namespace) -> int:
 
 
 def figure_path(args: argparse.Namespace) -> Path:
-    """Where the figure goes: ``--out``, or a name made from the picture's, under which nothing but a figure of ours may lie."""
-    from .outputs import check_figure_path, is_our_figure
+    """Where the figure goes: ``--out``, or a name made from the picture's; nothing but a figure of ours may lie there."""
+    from .outputs import check_figure_path, check_replaced
 
     out: Path = args.out or Path(f"{args.picture.stem}-explained.png")
     check_figure_path("--out", out, [args.picture])
-    if args.out is None and out.exists() and not is_our_figure(out):
-        raise ValueError(f"{out} is there already, and nibkit did not make it: say by --out where the figure goes")
+    check_replaced("--out", out, args.replace)
     return out
 
 

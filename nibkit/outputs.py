@@ -1,9 +1,11 @@
-"""Files that are written: never over what was given, refused before any work, whole or not at all."""
+"""Files that are written: never over what was given, refused before any work, whole or not at all. The standard streams."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import io
 import os
 import secrets
 import shutil
@@ -12,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +31,8 @@ def check_output(name: str, path: Path, inputs: Iterable[str | os.PathLike] = ()
     Raises ValueError: a folder, a device, one of the inputs. FileNotFoundError: its folder is not there. PermissionError: the
     file is write-protected. OSError: a read-only or full disk, a name that is too long.
     """
+    if "\0" in str(path):
+        raise ValueError(f"{name} {str(path)!r} has a zero byte in it: no file can be called so")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} for {name}: make it first")
     try:
@@ -57,6 +61,14 @@ def check_figure_path(name: str, path: Path, inputs: Iterable[str | os.PathLike]
     if path.suffix[1:].lower() not in FIGURES:
         raise ValueError(f"{name} {path} is no file name of a figure: give one such as map.png (or .{', .'.join(FIGURES[1:])})")
     check_output(name, path, inputs)
+
+
+def check_replaced(name: str, path: Path, allowed: bool) -> None:
+    """ValueError if a file with something in it lies there that ``save_figure`` did not write, unless that is allowed."""
+    if not allowed and path.exists() and path.stat().st_size and not is_our_figure(path):
+        raise ValueError(
+            f"{path} is there already, and nibkit did not make it: say by {name} where the figure goes, or allow it by --replace"
+        )
 
 
 @contextlib.contextmanager
@@ -96,6 +108,11 @@ def is_our_figure(path: Path) -> bool:
     return False
 
 
+def add_replace(parser: argparse._ActionsContainer) -> None:
+    """The option by which any old file may be replaced."""
+    parser.add_argument("--replace", action="store_true", help="the figure may replace a file that is no PNG figure of nibkit's")
+
+
 def _status(path: str | os.PathLike) -> os.stat_result | None:
     """What the system says of the file; None if there is none."""
     try:
@@ -117,8 +134,66 @@ def _unwritable(name: str, path: Path, error: OSError) -> OSError:
     return OSError(f"{name} {path} can't be written ({reason}): choose a place that you may write to and that has room")
 
 
+class NoOutput(io.TextIOBase):
+    """Standard output where it is closed: whoever prints is told."""
+
+    def write(self, text: str) -> int:
+        """OSError: there is nowhere to write to."""
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+class Remarks:
+    """Standard error, where it takes what is written; where it is full or closed nothing can be told, which is no failure."""
+
+    def __init__(self, stream: IO[str] | None):
+        self.stream = stream or io.StringIO()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """The stream's own ``write``, without its errors."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """The stream's own ``flush``, without its errors."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.flush()
+
+
+@contextlib.contextmanager
+def standard_streams() -> Iterator[None]:
+    """``sys.stdout`` and ``sys.stderr`` that can be printed to, also where a descriptor is closed or its file is full.
+
+    What a stream did not take is given up at the end: Python would try again when it exits, and complain. The descriptors 0, 1, 2
+    stay what they are: a file that is opened never gets one of them, and with it what libraries write there.
+    """
+    for _ in range(3):
+        if (opened := os.open(os.devnull, os.O_RDWR)) > 2:
+            os.close(opened)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = sys.stdout or NoOutput(), Remarks(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        for stream in filter(None, before):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                with open(os.devnull, "wb") as nowhere, contextlib.suppress(OSError, ValueError):
+                    os.dup2(nowhere.fileno(), stream.fileno())
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose last line, where arguments do not fit, is ``error: …`` as that of every other failure."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse's, but what can't be printed is an error, not a success."""
+        if message:
+            print(message, end="", file=file or sys.stderr)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

@@ -74,6 +74,7 @@ def test_another_file_of_that_content_is_no_input(given, tmp_path):
     [
         ("nowhere/x.png", FileNotFoundError, "there is no folder '.*nowhere' for --out: make it first"),
         ("given.png/x.png", FileNotFoundError, "there is no folder"),
+        ("a\0b.png", ValueError, "has a zero byte in it: no file can be called so"),
         ("folder", ValueError, "is a folder: give a file name in it"),
         ("full.png", ValueError, "is a device or a pipe: give the name of a file"),
         ("pipe.png", ValueError, "is a device or a pipe"),

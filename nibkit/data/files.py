@@ -61,23 +61,42 @@ def read_table(file: Path, delimiter: str | None, encoding: str) -> Iterator[tup
             yield where, row if isinstance(row, dict) else Skipped(where, f"damaged row: {reason}")
         return
     delimiter = delimiter or max(",;\t|", key=next(read_lines(file, encoding), (1, ""))[1].count)
-    reader = csv.reader(read_raw(file, encoding), delimiter=delimiter, strict=True)
+    line, started = "", 0  # the latest line, and how many there were before the row
+
+    def lines() -> Iterator[str]:
+        nonlocal line
+        for text in read_raw(file, encoding):
+            line = text
+            yield text
+
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     header: list[str] = []
-    try:
-        for cells in reader:
+    while True:
+        started = reader.line_num
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
             where = f"line {reader.line_num}"
-            if not any(map(str.strip, cells)):
+            if header and "limit" in str(error) and reader.line_num == started + 1 and line.count('"') % 2 == 0:
+                yield (
+                    where,
+                    Skipped(where, f"damaged row: {error}"),
+                )  # its quotes are closed: the next row begins on the next line
                 continue
-            if not header:
-                header = [name.strip() for name in cells]
-                check_names(header, file)
-            elif len(cells) > len(header):
-                counts = f"{len(cells)} fields, the header has {len(header)}"
-                yield where, Skipped(where, f"damaged row: {counts} (a caption that holds {delimiter!r} must be quoted)")
-            else:
-                yield where, dict(itertools.zip_longest(header, cells, fillvalue=""))
-    except csv.Error as error:
-        raise ValueError(f"{file} is no well-formed table ({error}): look for a quote that is never closed") from error
+            raise ValueError(f"{file} is no well-formed table ({error}): look for a quote that is never closed") from error
+        where = f"line {reader.line_num}"
+        if not any(map(str.strip, cells)):
+            continue
+        if not header:
+            header = [name.strip() for name in cells]
+            check_names(header, file)
+        elif len(cells) > len(header):
+            counts = f"{len(cells)} fields, the header has {len(header)}"
+            yield where, Skipped(where, f"damaged row: {counts} (a caption that holds {delimiter!r} must be quoted)")
+        else:
+            yield where, dict(itertools.zip_longest(header, cells, fillvalue=""))
 
 
 def check_names(header: Sequence[object], file: object) -> None:

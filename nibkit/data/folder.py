@@ -63,6 +63,7 @@ def folder(
             return Pairs(root.name, sidecars(root, seed, refuse), limit=limit, check=check, refuse=refuse, hint=NO_TABLE)
         table = tables[0]
     rows: Iterable[tuple[str, Mapping | Skipped]]
+    own_names = False
     if isinstance(table, pd.DataFrame):
         check_names(list(table.columns), "the table")
         rows = ((f"row {label}", row) for label, row in zip(table.index, table.to_dict("records")))
@@ -70,22 +71,36 @@ def folder(
         file = next((file for file in (root / table, Path(table).expanduser()) if file.is_file()), None)
         if file is None:
             raise FileNotFoundError(f"there is no table {os.fspath(table)!r}, neither in {root} nor as a path of its own")
-        rows = read_table(file, delimiter, encoding)
-    pairs = shuffled(_read_pairs(root, rows, image, caption, id), seed)
+        rows, own_names = read_table(file, delimiter, encoding), file.suffix.lower() == ".jsonl"
+    pairs = shuffled(_read_pairs(root, rows, image, caption, id, own_names), seed)
     return Pairs(root.name, pairs, limit=limit, check=check, refuse=refuse)
 
 
 def _read_pairs(
-    root: Path, rows: Iterable[tuple[str, Mapping | Skipped]], image: str | None, caption: str | None, id: str | None
+    root: Path,
+    rows: Iterable[tuple[str, Mapping | Skipped]],
+    image: str | None,
+    caption: str | None,
+    id: str | None,
+    own_names: bool = False,
 ) -> Iterator[Pair | Skipped]:
-    find, uses, columns = finder(root), Counter[str](), None
+    """own_names: each row has names of its own, as an object of JSON has: one without the usual ones costs itself alone."""
+    find, uses, columns, without = finder(root), Counter[str](), None, None
     for where, row in rows:
         if isinstance(row, Skipped):
             yield row
             continue
         if columns is None:
-            columns = find_column(row, image, IMAGE_COLUMNS, "image"), find_column(row, caption, CAPTION_COLUMNS, "caption")
-            id = id and find_column(row, id, (), "id")
+            try:
+                names = find_column(row, image, IMAGE_COLUMNS, "image"), find_column(row, caption, CAPTION_COLUMNS, "caption")
+                id = id and find_column(row, id, (), "id")
+            except ValueError as error:
+                if not own_names:
+                    raise
+                without = without or error
+                yield Skipped(where, f"damaged row: {str(error).partition(': ')[0]}")
+                continue
+            columns = names
         name = cell_text(row.get(columns[0]))
         key = cell_text(row.get(id)) if id else name + (f"#{uses[name]}" if uses[name] else "")
         uses[name] += 1
@@ -97,3 +112,5 @@ def _read_pairs(
         else:
             info = {column: value for column, value in row.items() if column not in (*columns, id)}
             yield from pairs_of(key, picture, row.get(columns[1]), info)
+    if columns is None and without is not None:
+        raise without

@@ -148,7 +148,7 @@ class DataSet:
                         return
                     continue
                 row = Skipped(row.id, reason)
-            skipped.append(row)
+            skipped.append(Skipped(*map(escaped, row)))  # a name that is not UTF-8 can be printed and stored
 
     def summary(self) -> str:
         """One line: "Flickr8k: 998 pairs; 2 of 1000 rows skipped (1 missing picture, 1 empty caption)"."""

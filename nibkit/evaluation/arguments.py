@@ -12,7 +12,7 @@ from typing import Any
 
 from ..checks import MOST_STEPS, check_whole, listed, one_line
 from ..metrics.names import PROTOCOLS
-from ..outputs import Parser
+from ..outputs import Parser, add_replace
 from .report import STYLES
 
 ABOUT = (
@@ -71,7 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     result.add_argument("--out", type=Path, help="the SQLite file that takes the rows and that a later call goes on from")
     result.add_argument("--summary", choices=STYLES, default="markdown", help="printed at the end (default: markdown)")
     result.add_argument("--against", help="the method that all others are compared with (default: nib, where it is among them)")
-    result.add_argument("--figure", type=Path, help="where the summary's figure goes, summary.png for example")
+    result.add_argument("--figure", type=Path, help="where the summary's figure goes, summary.png for example; see --replace")
+    add_replace(result)
     result.add_argument("--read", action="store_true", help="only summarise what --out holds by now; explain nothing")
     return parser
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..checks import one_line
-from ..outputs import check_figure_path, check_output, is_our_figure, save_figure
+from ..outputs import check_figure_path, check_output, check_replaced, is_our_figure, save_figure
 from .arguments import SCENES, check_data, check_methods, check_numbers
 from .report import format_summary, plot_summary
 from .schema import check_path
@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
         check_figure_path("--figure", args.figure, filter(None, [args.out]))
         if args.out is not None and os.path.realpath(args.figure) == os.path.realpath(args.out):
             raise ValueError(f"--figure and --out are the same file, {args.out}: give each its own")
+        if args.read:
+            check_replaced("--figure", args.figure, args.replace)
     return report(args, read_results(args.out) if args.read else explain(args))
 
 
@@ -71,7 +73,8 @@ def explain(args: argparse.Namespace) -> pd.DataFrame:
 
 
 def check_data_stay(args: argparse.Namespace, options: Mapping[str, Any], pairs: Iterable[Pair]) -> None:
-    """ValueError if an output is a file of the data set: one that a pair or its table comes from, or any other in its folder."""
+    """ValueError if an output is a file of the data set: one that a pair or its table comes from, or any other in its folder;
+    or if the figure would replace a file that is none of ours (see ``outputs.check_replaced``)."""
 
     def given() -> Iterator[str | os.PathLike]:
         if isinstance(table := options.get("table"), str):
@@ -85,6 +88,8 @@ def check_data_stay(args: argparse.Namespace, options: Mapping[str, Any], pairs:
             ours = is_our_figure(path) if name == "--figure" else path.stat().st_size
             if args.path is not None and path.resolve().is_relative_to(args.path.resolve()) and not ours:
                 raise ValueError(f"{name} {path} lies among the data and may be one of them: give another name, or delete it")
+    if args.figure is not None:
+        check_replaced("--figure", args.figure, args.replace)
 
 
 def list_skipped(rows: Sequence[tuple[str, str]], rest: str) -> None:

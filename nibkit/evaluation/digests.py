@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..model.blocks import HOOKS, active_hooks
+from ..methods.identity import ADDRESS, of_object, plain, written_name
+from ..model.blocks import HOOKS, active_hooks, global_hooks
 from ..model.clip import Clip
 
 RESULTS = 2  # raised whenever nibkit changes in a way that changes numbers of a run: files begun before are not gone on with
-ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 PASSING = ("transformers_version", "architectures", "dtype", "torch_dtype", "image_processor_type", "processor_class")
 
 
@@ -67,13 +66,17 @@ def fingerprint(clip: Clip) -> str:
 def describe_model(clip: Clip) -> dict[str, str]:
     """What the model makes of a picture and a caption, by name.
 
-    weights: see ``fingerprint``. architecture: of the configuration, and of each module its class and whether it is hooked or
-    patched. attention: which implementation. tokenizer: of its vocabulary and rules. image_processor: its class, and
-    ``image_processor.size`` … each of its settings as JSON.
+    weights: see ``fingerprint``. architecture: of the configuration, and of each module its class, its settings, its hooks and
+    patches (see ``identity.written_name``). attention: which implementation. tokenizer: of its vocabulary and rules.
+    image_processor: its class, and ``image_processor.size`` … each of its settings as JSON.
     """
     settings = {
         "weights": fingerprint(clip),
-        "architecture": digest(written(clip.model.config.to_dict()), *map(_of_module, *zip(*clip.model.named_modules()))),
+        "architecture": digest(
+            written(clip.model.config.to_dict()),
+            *map(_of_module, *zip(*clip.model.named_modules())),
+            *_written_hooks(*global_hooks()),
+        ),
         "attention": str(clip.model.config._attn_implementation),
         "tokenizer": _of_tokenizer(clip.tokenizer),
         "image_processor": type(clip.image_processor).__name__,
@@ -100,14 +103,25 @@ def _as_text(value: Any) -> str:
 
 
 def _of_module(name: str, module: torch.nn.Module) -> str:
-    hooks = len(active_hooks(*(getattr(module, kind) for kind in HOOKS)))
-    plain = {
+    """Its name and class, its settings, and what was hung on it: hooks and another forward, each by what it is."""
+    kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    hooks, forward = _written_hooks(*(getattr(module, kind) for kind in HOOKS)), vars(module).get("forward")
+    changed = [*hooks, *([] if forward is None else [written_name(forward)])]
+    settings = {
         key: value
         for key, value in vars(module).items()
-        if isinstance(value, (int, float, str)) and key != "training" and key[0] != "_"
+        if isinstance(value, (int, float, str)) and key not in ("training", "name_or_path") and key[0] != "_"
     }
-    kind = f"{type(module).__module__}.{type(module).__qualname__}"
-    return f"{name} {kind} {hooks} {'forward' in vars(module)} {sorted(plain.items())}"
+    if own := of_object(module, "forward"):  # a class of the user's: its source counts, what its forward sets does not
+        settings = {}
+        changed.append(json.dumps(own, default=plain, sort_keys=True))
+    return " ".join([f"{name} {kind} {len(hooks)} {forward is not None} {sorted(settings.items())}", *changed])
+
+
+def _written_hooks(*kinds: dict) -> list[str]:
+    """The hooks in these dictionaries, but for those that only count."""
+    active = set(active_hooks(*kinds))
+    return [written_name(hook) for hooks in kinds for key, hook in hooks.items() if key in active]
 
 
 def _of_tokenizer(tokenizer: Any) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..checks import one_line
+
 APPLICATION, SCHEMA = 0x4E4942, 2  # "NIB": how we know a file as ours
 UNDIGESTED = 1  # the schema whose ``pairs`` have no digests: it can be read, but not gone on with
 TABLES = """
@@ -31,6 +33,8 @@ ORPHANS = "SELECT 1 FROM results WHERE pair NOT IN (SELECT pair FROM pairs) OR m
 
 def check_path(path: Path) -> None:
     """ValueError or FileNotFoundError if no benchmark can lie there."""
+    if "\0" in str(path):
+        raise ValueError(f"out={os.fspath(path)!r} has a zero byte in it: no file can be called so")
     if path.is_dir():
         raise ValueError(f"out={os.fspath(path)!r} is a folder: give a file name in it, such as results.sqlite")
     if not path.parent.is_dir():
@@ -46,7 +50,7 @@ def check_path(path: Path) -> None:
 def check_kind(connection: sqlite3.Connection, path: Path, reading: bool = False) -> None:
     """ValueError if the database is not ours, lacks a table or a column, or was begun by a nibkit that noted less.
 
-    reading: the last is fine, too.
+    reading: the last is fine, too, and so is a column more. sqlite3.DatabaseError if its pages do not fit together.
     """
     kind = tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if kind[0] != APPLICATION:
@@ -61,9 +65,12 @@ def check_kind(connection: sqlite3.Connection, path: Path, reading: bool = False
         )
     for table, columns in COLUMNS.items():
         there = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
-        if there[: len(columns)] != columns[: 3 if kind[1] == UNDIGESTED else None]:
+        wanted = columns[:3] if kind[1] == UNDIGESTED else columns
+        if there[: len(columns)] != wanted or not reading and table != "results" and there != wanted:
             what = "has other columns" if there else "is not there"
             raise ValueError(f"{os.fspath(path)!r} is damaged (its table {table} {what}): move it away, or give another file")
+    if (verdict := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":  # rows that are lost in silence, say
+        raise sqlite3.DatabaseError(one_line(verdict))
     if connection.execute(ORPHANS).fetchone():
         raise ValueError(f"{os.fspath(path)!r} is damaged (rows of unknown pairs or methods): move it away, or give another file")
 

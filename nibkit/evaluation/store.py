@@ -95,8 +95,6 @@ class Store:
                 self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
             check_kind(self._connection, self.path or Path(":memory:"))
-            if (verdict := next(self._rows("PRAGMA quick_check"))[0]) != "ok":
-                raise sqlite3.DatabaseError(verdict)
             self._agree("settings", settings, free, whole=True)
             self._agree("methods", methods)
             # what could not be met as a pair (it has no row in ``pairs``) is met again now, or listed again

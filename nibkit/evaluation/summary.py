@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ..checks import check_number, check_seed, check_whole, listed
+from ..checks import check_number, check_seed, check_whole, listed, outside
 from ..metrics.names import COSTS, better
 
 Interval = Callable[[np.ndarray], tuple[float, float]]  # of the mean of some values [n]
@@ -45,6 +46,7 @@ def summarise(
         method − ``against`` and its paired bootstrap interval.
         test, p, p_holm: exact McNemar for metrics that are yes or no (the increases), Wilcoxon's signed ranks for all others,
         both two-sided; Holm-corrected over *all* tests of the summary.
+        Infinite values are left out, and a warning says how many.
         Costs get mean and quartiles alone: the pairs of a batch share them, so they are no independent draws.
 
     Raises:
@@ -68,6 +70,9 @@ def summarise(
     rows = []
     for metric in chosen:
         wide, cost = table.pivot(index="pair", columns="method", values=metric).astype(float), metric in COSTS
+        if (infinite := np.isinf(wide.to_numpy())).any():
+            warnings.warn(f"{metric} is infinite in {infinite.sum()} rows: they are left out", stacklevel=outside())
+            wide = wide.mask(infinite)
         binary = is_binary(wide.to_numpy())
         for method in methods:
             row = describe(wide[method].dropna().to_numpy(), None if cost else bootstrap)

@@ -43,6 +43,7 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
         unknown, special = tokenizer.unk_token_id, {tokenizer.bos_token_id, tokenizer.eos_token_id}
         if unknown is not None and unknown not in special:
             words = [caption[begin:end] for begin, end in word_spans(caption)]
+            words = [word for word in words if any(map(str.isalnum, word))]  # no emoji's selectors and joiners, which nobody sees
             if strange := [word for word in words if unknown in tokenizer(word)["input_ids"]]:
                 warnings.warn(f"caption {i}: this model does not know {listed(map(repr, strange))}", stacklevel=outside())
 

@@ -72,8 +72,9 @@ class Clip:
             can't be read, an empty caption or one of more tokens than the model reads, a processor that makes pictures of
             another size than the model takes; the message names which.
         """
-        if self.tokenizer is None or self.image_processor is None:
-            raise ValueError(f"{self.name} came without tokenizer and image processor: make nk.Inputs from tensors yourself")
+        parts = {"tokenizer": self.tokenizer, "image processor": self.image_processor}
+        if missing := [name for name, part in parts.items() if part is None]:
+            raise ValueError(f"{self.name} came without {' and '.join(missing)}: make nk.Inputs from tensors yourself")
         if images is None or captions is None:
             raise TypeError("images and captions must both be given; got None")
         images, captions = as_list(images, PICTURE, "images"), as_list(captions, str, "captions")

@@ -40,6 +40,9 @@ class Inputs:
         for name, value in (("pixel_values", pixels), ("input_ids", ids)):
             if not isinstance(value, torch.Tensor):
                 raise TypeError(f"{name} must be a torch.Tensor; got {type(value).__name__} (use clip.prepare for pictures)")
+        for name, value in (("pixel_values", pixels), ("input_ids", ids), ("attention_mask", mask)):
+            if isinstance(value, torch.Tensor) and value.is_meta:
+                raise ValueError(f"{name} has no values (it lies on the device 'meta'): give it where it was computed")
         if not pixels.is_floating_point():
             raise TypeError(f"pixel_values must be normalised floats; got {pixels.dtype} (clip.prepare normalises pictures)")
         if pixels.ndim != 4 or pixels.shape[1] != 3:
@@ -97,9 +100,12 @@ class Inputs:
         return self._with(self.pixel_values, self.input_ids[:, :length], self.attention_mask[:, :length], None, None, self.views)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Inputs:
-        """On ``device``, pixels as ``dtype``; None: as they are."""
-        ids, mask = self.input_ids.to(device), self.attention_mask.to(device)
-        return Inputs(self.pixel_values.to(device=device, dtype=dtype), ids, mask, self.tokens, self.words, self.views)
+        """On ``device``, pixels as ``dtype``; None: as they are. ValueError if a pixel is beyond that dtype."""
+        ids, mask, pixels = self.input_ids.to(device), self.attention_mask.to(device), self.pixel_values
+        if dtype is not None and dtype.is_floating_point and torch.finfo(dtype).max < torch.finfo(pixels.dtype).max:
+            if (largest := float(pixels.abs().max())) > torch.finfo(dtype).max:
+                raise ValueError(f"pixel_values reach {largest:.3g}, beyond {dtype}: scale them, or load the model in float32")
+        return Inputs(pixels.to(device=device, dtype=dtype), ids, mask, self.tokens, self.words, self.views)
 
     def cpu(self) -> Inputs:
         """The same, on the CPU."""

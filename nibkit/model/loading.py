@@ -7,15 +7,17 @@ import json
 import os
 import pickle
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from ..checks import check_choice
+from ..checks import check_choice, one_line
 from ..resources import data_dir
 from .clip import Clip
 from .fidelity import REFUSED, check_weights
+from .views import check_scale
 
 MODELS = {  # bundled, each in data/NAME-clip with its card
     "shapes": "coloured shapes; patches taught by masks, class token reset in training: evidence is kept late",
@@ -62,8 +64,9 @@ def load_clip(
         folder = data_dir() / f"{name}-clip"
     else:
         folder = Path(name).expanduser()
-        if not folder.is_dir():
-            folder = _from_hub(os.fspath(name))
+        if folder.is_file():
+            raise ValueError(f"{os.fspath(name)} is a file: give a folder with config.json and weights, or a hub name")
+        folder = folder if folder.is_dir() else _from_hub(os.fspath(name))
     _check_folder(folder)
 
     model = _load_weights(folder, dtype, attention).to(where).eval().requires_grad_(False)
@@ -92,7 +95,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.
                 ignore_mismatched_sizes=True,  # they are named below
             )
     except Exception as error:  # a strange configuration or damaged file: transformers raises whatever it stumbles over
-        first = " ".join(str(error).split())[:200] or type(error).__name__
+        first = one_line(error, 200, named=not isinstance(error, (OSError, ValueError, RuntimeError)))
         if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):  # torch's advice is to load it unsafely
             first = "a pickle that is damaged or holds more than tensors; no code of it is run"
         raise ValueError(f"{folder} holds no readable CLIP weights ({first}): download or save them again") from error
@@ -147,10 +150,12 @@ def _model_type(folder: Path) -> str:
         kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{config} is not readable as JSON ({error})") from error
-    if kind not in KINDS:
+    except RecursionError as error:
+        raise ValueError(f"{config} is not readable as JSON (it is nested too deeply)") from error
+    if not isinstance(kind, str) or kind not in KINDS:
         family, why, mend = REFUSED.get(str(kind), ("", "", ""))
         told = f". nibkit does not explain {family}: {why}. Instead, {mend}" if family else ""
-        raise ValueError(f'{folder} holds no CLIP: its model_type is {kind!r}, "clip" is needed{told}')
+        raise ValueError(f'{folder} holds no CLIP: its model_type is {kind!r:.60}, "clip" is needed{told}')
     return kind
 
 
@@ -182,18 +187,21 @@ def _load_processor(folder: Path) -> tuple[object | None, object | None]:
             raise ValueError(
                 f"{folder} holds an image processor that can't be read ({type(error).__name__}): save it again"
             ) from error
+        check_scale(processor, f"{folder} has")
     return tokenizer, processor
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own progress bar, which would stand in every notebook."""
+    """Without transformers' own progress bar, which would stand in every notebook, and torch's doubts about an old pickle."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # if it can't be read, an error says so
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()

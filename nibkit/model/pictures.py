@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import threading
 import warnings
-from collections.abc import Iterable
-from typing import IO, Any
+from collections.abc import Iterable, Mapping
+from typing import IO, Any, NoReturn
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ..checks import outside
+from ..checks import one_line, outside
 
 BYTES = (bytes, bytearray, memoryview)
 PICTURE = (str, os.PathLike, Image.Image)  # these count as one picture, not as a list of pictures
@@ -22,8 +24,11 @@ MAX_ASPECT = 100  # a picture more elongated than this is refused: its resized f
 def to_rgb(image: Any, name: str = "image") -> Image.Image:
     """Any picture as an RGB PIL image: rotated as its EXIF says, alpha laid on white, 16 bits and floats brought to 8.
 
+    Where the EXIF data are damaged, the picture is taken as it lies, and a warning says so.
+
     Args:
-        image: a path, a PIL image, a picture's file as bytes or opened in binary mode (``io.BytesIO``, say), or an array [H, W],
+        image: a path, a PIL image, a picture's file as bytes or opened in binary mode (``io.BytesIO``, say), a dict with one of
+            these under "bytes" or "path" (a cell of a Hugging Face data set), or anything that numpy makes an array: [H, W],
             [H, W, 1], [H, W, 3] or [H, W, 4], of bytes, of 16-bit numbers, of booleans or of floats in 0 … 1. 16-bit numbers
             count as 0 … 65535; where none is above 4095, as a camera of 12 bits writes them, a warning says that they are to be
             scaled.
@@ -32,6 +37,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     Raises:
         FileNotFoundError, ValueError, TypeError: missing or corrupt file, wrong shape, type or range.
     """
+    if isinstance(image, Mapping):  # an undecoded cell of a Hugging Face data set
+        image = image.get("bytes") or image.get("path") or _refuse(name, "a dict without bytes or path")
     if isinstance(image, (str, os.PathLike)):
         image = _open(image, name)
     elif isinstance(image, BYTES):
@@ -45,11 +52,15 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
         )
     if not isinstance(image, Image.Image):
         image = _from_array(_as_array(image, name), name)
+    if 0 in image.size:
+        raise ValueError(f"{name} is {image.size[0]} × {image.size[1]} pixels: there is nothing in it")
     try:
-        image.load()  # PIL opens lazily: damage shows only now
-        image = ImageOps.exif_transpose(image)
+        _load(image, name)  # PIL opens lazily: damage shows only now
+        image = _upright(image, name)
     except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
-        reason = str(error) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
+        if "closed" in reason:
+            raise ValueError(f"{name} is a PIL image that was closed ({reason}): open its file again") from error
         raise ValueError(f"{name} can't be read ({reason}): the file is damaged, save it again") from error
     if image.mode.startswith(("I", "F")):
         image = _from_array(np.asarray(image), name)
@@ -68,6 +79,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
 def _open(path: str | os.PathLike, name: str) -> Image.Image:
     if os.path.isdir(path):
         raise ValueError(f"{name}: {os.fspath(path)!r} is a folder: give a picture in it")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{name}: {os.fspath(path)!r} is a pipe or a device: give a picture's file")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{name}: there is no file {os.fspath(path)!r}")
     return _decode(path, f"{name}: {os.fspath(path)!r}")
@@ -77,21 +90,76 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
     """The picture in a file; ValueError, which calls it ``what``, if there is none, or none that can be read."""
     try:
         with Image.open(file) as picture:
-            picture.load()
+            _load(picture, what)
             return picture
     except Image.DecompressionBombError as error:
         raise ValueError(f"{what} is too large to open safely ({error}): make it smaller first") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{what} is no readable picture: it is damaged, or of a kind that is not known") from error
     except Exception as error:  # whatever damage makes PIL do
-        raise ValueError(f"{what} is no readable picture ({str(error) or type(error).__name__}): save it again") from error
+        raise ValueError(f"{what} is no readable picture ({one_line(error) or type(error).__name__}): save it again") from error
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _load(picture: Image.Image, name: str) -> None:
+    """Its pixels. What libtiff itself says of damage on standard error is left out: an error tells it."""
+    modes = [str(tile[3]) for tile in getattr(picture, "tile", ())]  # how the file has them; none once they are loaded
+    with contextlib.ExitStack() as stack:
+        if picture.format == "TIFF" and modes:
+            stack.enter_context(_one_at_a_time)
+            with contextlib.suppress(OSError):  # where there is no standard error
+                before = os.dup(2)
+                stack.callback(os.close, before)
+                with open(os.devnull, "wb") as nowhere:
+                    stack.callback(os.dup2, before, 2)
+                    os.dup2(nowhere.fileno(), 2)
+        picture.load()
+    if picture.mode in ("RGB", "RGBA") and any(";16" in mode for mode in modes):  # PIL has kept the higher 8 bits
+        extrema: Any = picture.getextrema()[:3]
+        largest = max(top for _, top in extrema)
+        _tell_dark(name, largest << 8 | 255 if largest else 0)
+
+
+def _tell_dark(name: str, largest: int) -> None:
+    """Warn if 16-bit numbers are those of 12 bits or fewer."""
+    if 0 < largest <= 4095:
+        warnings.warn(
+            f"{name} has 16-bit numbers of at most {largest}, so it is nearly black: if a camera wrote fewer than 16 bits, "
+            "scale it first (12 bits: × 16)",
+            stacklevel=outside(),
+        )
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    """The picture rotated as its EXIF says; where that is damaged, as far as it can be read. The pixels are whole."""
+    with contextlib.suppress(Exception):  # whatever a damaged tag makes PIL do, such as dividing by zero
+        return ImageOps.exif_transpose(image)
+    orientation = None
+    with contextlib.suppress(Exception):
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    clean = image.copy()
+    for tag in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
+        clean.info.pop(tag, None)
+    clean.getexif()[ExifTags.Base.Orientation] = orientation
+    turned = ImageOps.exif_transpose(clean)
+    if orientation is None:
+        warnings.warn(f"{name} has damaged EXIF data, so it is taken as it lies: turn it if need be", stacklevel=outside())
+    return turned
 
 
 def _as_array(image: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(image)
     except Exception as error:  # lists of unequal lengths, or a foreign type's own error
-        raise TypeError(f"{name} must be a picture, a path or an array; got {type(image).__name__} ({error})") from error
+        raise TypeError(
+            f"{name} must be a picture, a path or an array; got {type(image).__name__} ({one_line(error)})"
+        ) from error
+
+
+def _refuse(name: str, what: str) -> NoReturn:
+    raise TypeError(f"{name} must be a picture, a path or an array; got {what}")
 
 
 def _from_array(array: np.ndarray, name: str) -> Image.Image:
@@ -116,24 +184,23 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
         if array.min() < 0 or array.max() > 65535:
             raise ValueError(f"{name} holds whole numbers outside 0 … 65535")
         wide, largest = array.dtype == np.uint16 or array.max() > 255, int(array.max())
-        if wide and 0 < largest <= 4095:  # 12 bits or fewer of the 16
-            warnings.warn(
-                f"{name} has 16-bit numbers of at most {largest}, so it is nearly black: if a camera wrote fewer than 16 bits, "
-                "scale it first (12 bits: × 16)",
-                stacklevel=outside(),
-            )
+        if wide:
+            _tell_dark(name, largest)
         array = (array >> 8).astype(np.uint8) if wide else array.astype(np.uint8)
     return Image.fromarray(array)
 
 
 def as_list(value: Any, kind: type | tuple[type, ...], name: str) -> list:
-    """One thing or many: a string, a path, a picture, bytes, an open file or an array [H, W(, C)] counts as one.
+    """One thing or many: a string, a path, a picture, bytes, a dict, an open file or an array [H, W(, C)] counts as one.
 
     TypeError if it is neither.
     """
-    if isinstance(value, kind) or isinstance(value, BYTES) or hasattr(value, "read"):
+    if isinstance(value, kind) or isinstance(value, (*BYTES, Mapping)) or hasattr(value, "read"):
         return [value]
-    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim in (2, 3):
+    if hasattr(value, "__array__"):  # numpy's, torch's and whoever else's
+        with contextlib.suppress(Exception):  # what can't be made an array is refused as one
+            if np.ndim(value) not in (2, 3):
+                return list(value)
         return [value]
     if not isinstance(value, Iterable):
         raise TypeError(f"{name} must be one or a list of them; got {type(value).__name__}")

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import os
+import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..checks import check_masks
+from ..checks import check_masks, one_line, outside
 from .pictures import to_rgb
 
 KEPT = 256  # pictures that ``last_view`` can answer for
@@ -108,16 +109,41 @@ def views_of(processor: Any, pictures: Sequence[Image.Image], image_size: int) -
 def pixels_of(processor: Any, pictures: Sequence[Image.Image], image_size: int) -> torch.Tensor:
     """The pictures as the model takes them, normalised, float [B, 3, image_size, image_size].
 
-    ValueError, which names the picture, if the processor's settings bring one to another size.
+    ValueError if the processor's settings are at fault: they can't be followed, make no finite floats of a picture, or bring one
+    to another size.
     """
-    made = processor(images=list(pictures), return_tensors=None)["pixel_values"]
+    try:
+        with np.errstate(all="ignore"):  # a division by an image_std of 0, which is named below
+            made = processor(images=list(pictures), return_tensors=None)["pixel_values"]
+    except MemoryError:
+        raise
+    except Exception as error:  # strange settings: transformers raises whatever it stumbles over
+        reason = one_line(error, named=True)
+        raise ValueError(f"the image processor fails ({reason}): correct its settings") from error
     for i, values in enumerate(made):
+        if values.dtype.kind != "f":
+            raise ValueError(f"the image processor gives {values.dtype}, models take floats: set its do_rescale and do_normalize")
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"the image processor makes NaN or infinity of image {i}: correct its image_std ({processor.image_std}), "
+                f"image_mean ({processor.image_mean}) and rescale_factor ({processor.rescale_factor})"
+            )
         if tuple(values.shape[-2:]) != (image_size, image_size):
             raise ValueError(
                 f"image {i} becomes {_by(values.shape[-2:])} pixels, this model takes {_by((image_size, image_size))}: "
                 "set the image processor's size and crop_size so"
             )
     return torch.as_tensor(np.stack(made))
+
+
+def check_scale(processor: Any, whose: str) -> None:
+    """Warn if pictures are normalised as numbers from 0 to 1 without being scaled to them; whose: "the model has", say."""
+    deviation = np.ravel(processor.image_std)
+    if processor.do_normalize and not processor.do_rescale and deviation.dtype.kind in "fiu" and (deviation <= 1).all():
+        warnings.warn(
+            f"{whose} an image processor with do_rescale false, which makes numbers some hundred times too large: correct it",
+            stacklevel=outside(),
+        )
 
 
 def _settled(processor: Any, image_size: int) -> Any:

@@ -57,10 +57,7 @@ def test_no_file_of_the_data_is_overwritten(data, capfd, option, path, message, 
     status = run(*DATA, option, path, *limit)
     err = capfd.readouterr().err.splitlines()[-1]
     assert contents(data) == before
-    if status:  # a twin of a picture that is not drawn is its own file: writing it anew leaves the picture
-        assert status == 2 and err.startswith(f"error: {option}") | err.startswith("error: out=") and message in err
-    else:
-        assert (path, limit) == ("twin.png", ["--limit", 3])
+    assert status == 2 and err.startswith((f"error: {option}", "error: out=")) and message in err
 
 
 def test_the_figure_is_not_the_file_of_the_rows(capfd):
@@ -73,6 +70,19 @@ def test_our_own_figure_is_replaced_also_among_the_data(data, capfd):
     for _ in range(2):
         assert run(*DATA, "--out", "r.sqlite", "--figure", "data/summary.png") == 0
     assert "figure: data/summary.png" in capfd.readouterr().err
+
+
+def test_a_file_that_is_no_figure_of_ours_is_replaced_only_where_that_is_allowed(capfd):
+    nk.shapes.sample(1, seed=2)[0].image.save("holiday.png")
+    before = Path("holiday.png").read_bytes()
+    assert run(*DATA, "--out", "r.sqlite") == 0
+    for command in ([*DATA], ["--out", "r.sqlite", "--read"]):
+        capfd.readouterr()
+        assert run(*command, "--figure", "holiday.png") == 2 and Path("holiday.png").read_bytes() == before
+        message = "error: holiday.png is there already, and nibkit did not make it: say by --figure where"
+        assert capfd.readouterr().err.splitlines()[-1].startswith(message)
+    assert run("--out", "r.sqlite", "--read", "--figure", "holiday.png", "--replace") == 0
+    assert Path("holiday.png").read_bytes() != before
 
 
 def test_a_table_that_an_option_names_is_an_input(data, capfd):

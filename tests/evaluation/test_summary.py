@@ -262,6 +262,16 @@ def test_unknown_styles_and_metrics_are_named(summary):
             call(summary, metrics=["iou"])
 
 
+def test_infinite_values_are_left_out_and_told():
+    damaged = table(6)
+    damaged.loc[[0, 4], "image_drop"] = math.inf, -math.inf
+    with pytest.warns(UserWarning, match="image_drop is infinite in 2 rows: they are left out"):
+        summary = summarise(damaged)
+    rows = summary[summary["metric"] == "image_drop"].set_index("method")
+    assert rows["n"].to_dict() == {"nib": 5, "worse": 5, "same": 6} and rows.loc["worse", "pairs"] == 4
+    assert rows.loc["nib", "mean"] == pytest.approx(damaged["image_drop"][3::3].mean()) and "inf" not in format_summary(summary)
+
+
 def test_directions():
     names = ["image_drop", "text_increase", "image_insertion_auc", "image_deletion_auc", "pointing", "iou", "average_precision",
              "fps", "seconds", "forward_image", "image_before", "text_position"]  # fmt: skip

@@ -78,10 +78,30 @@ def test_by_default_nobody_elses_file_is_replaced(capfd):
     assert Path("dog-explained.png").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("name", ["holiday.png", "holiday.jpg"])
+def test_nobody_elses_file_is_replaced_unless_that_is_allowed(capfd, monkeypatch, name):
+    with Image.open("dog.png") as dog:
+        dog.save(name)
+    before = Path(name).read_bytes()
+    with monkeypatch.context() as no_model:
+        no_model.setattr("nibkit.model.loading.load_clip", lambda *_, **__: pytest.fail("the model was loaded"))
+        assert explain("dog.png", CAPTION, "--out", name) == 2
+    assert (
+        f"{name} is there already, and nibkit did not make it: say by --out" in (line := error_of(capfd)) and "--replace" in line
+    )
+    assert Path(name).read_bytes() == before
+    assert explain("dog.png", CAPTION, "--out", name, "--replace") == 0 and Path(name).read_bytes() != before
+
+
+def test_an_empty_file_is_filled_as_mktemp_makes_it():
+    Path("new.png").touch()
+    assert explain("dog.png", CAPTION, "--out", "new.png") == 0 and Path("new.png").stat().st_size > 10_000
+
+
 def test_a_drawing_that_fails_leaves_the_old_figure(capfd, monkeypatch):
     Path("old.png").write_bytes(b"old")
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: 1 / 0)
-    assert explain("dog.png", CAPTION, "--out", "old.png") == 2
+    assert explain("dog.png", CAPTION, "--out", "old.png", "--replace") == 2
     assert "error: ZeroDivisionError: division by zero (with NIBKIT_TRACEBACK=1 it shows where)" in error_of(capfd)
     assert Path("old.png").read_bytes() == b"old" and sorted(os.listdir()) == ["dog.png", "old.png"]
 

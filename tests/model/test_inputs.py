@@ -355,7 +355,12 @@ def test_tokens_are_spelled_as_the_caption_spells_them(clip):
 
 @pytest.mark.parametrize(
     "caption, unknown",
-    [("a zebra", ["zebra"]), ("a red Giraffe and a purple cow", ["Giraffe", "cow"]), ("redcircle", ["redcircle"])],
+    [
+        ("a zebra", ["zebra"]),
+        ("a red Giraffe and a purple cow", ["Giraffe", "cow"]),
+        ("redcircle", ["redcircle"]),
+        ("a zebra \u2764\ufe0f\u200d\U0001f525 \U0001f468\u200d\U0001f469", ["zebra"]),  # an emoji's selectors and joiners
+    ],
 )
 def test_unknown_words_are_unk_never_the_end_token_and_are_named(clip, caption, unknown):
     tokenizer = clip.tokenizer

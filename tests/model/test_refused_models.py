@@ -89,6 +89,29 @@ def test_weights_that_are_no_numbers_are_named_at_first_use(value):
     fidelity.check_weights([("large", torch.full((9,), 3e38)), ("half", torch.full((99,), 6e4, dtype=torch.float16))])
 
 
+def test_a_model_without_values_is_refused_at_once():
+    with pytest.raises(ValueError, match="has no values .it lies on the device 'meta'.: load the weights first"):
+        nk.Clip(tiny_model().to("meta"))
+
+
+@pytest.mark.parametrize("part", ["pixel_values", "input_ids", "attention_mask"])
+def test_inputs_without_values_are_named(part):
+    inputs = tiny_inputs()
+    tensors = {name: getattr(inputs, name) for name in ("pixel_values", "input_ids", "attention_mask")}
+    with pytest.raises(ValueError, match=f"{part} has no values .it lies on the device 'meta'.: give it where"):
+        nk.Inputs(**tensors | {part: tensors[part].to("meta")})
+
+
+def test_pixels_beyond_the_dtype_are_told():
+    """Not as damage of the picture, whose numbers are finite."""
+    inputs = tiny_inputs()
+    large = nk.Inputs(inputs.pixel_values * 0 - 1e5, inputs.input_ids, inputs.attention_mask)
+    with pytest.raises(
+        ValueError, match="pixel_values reach 1e.05, beyond torch.float16: scale them, or load the model in float32"
+    ):
+        nk.nib(new_clip(dtype=torch.float16), large)
+
+
 def test_features_beyond_the_dtype_are_told():
     clip = new_clip(dtype=torch.float16)
     clip.model.visual_projection.weight.data *= 3e4

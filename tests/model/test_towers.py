@@ -238,6 +238,13 @@ def test_only_inputs_are_taken():
 def test_a_clip_without_tokenizer_says_so():
     with pytest.raises(ValueError, match="tiny came without tokenizer and image processor"):
         tiny_clip().prepare("x.png", "a ring")
+    bundled = nk.load_clip("shapes", device="cpu")
+    for missing, parts in {
+        "tokenizer": (None, bundled.image_processor),
+        "image processor": (bundled.tokenizer, None),
+    }.items():
+        with pytest.raises(ValueError, match=f"tiny came without {missing}: make nk.Inputs from tensors yourself"):
+            nk.Clip(bundled.model, *parts, name="tiny").prepare("x.png", "a ring")
 
 
 def test_tokens_without_tokenizer_are_the_ids():

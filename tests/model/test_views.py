@@ -177,3 +177,23 @@ def test_the_memory_is_short():
     many = [first.copy() for _ in range(KEPT)]
     clip.prepare(many, [CAPTION] * KEPT)
     assert last_view(first, (9, 9)) is None and last_view(many[0], (9, 9)) is not None
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (dict(image_std=[0, 0, 0]), r"makes NaN or infinity of image 0: correct its image_std \(\[0, 0, 0\]\)"),
+        (dict(image_std=0), r"makes NaN or infinity of image 0: correct its image_std \(0\)"),
+        (dict(image_mean=float("nan")), "makes NaN or infinity of image 0: .* image_mean .nan. and"),
+        (dict(rescale_factor=float("inf")), "makes NaN or infinity of image 0: .* rescale_factor .inf.$"),
+        (dict(do_rescale=False, do_normalize=False), "gives uint8, models take floats: set its do_rescale and do_normalize"),
+        (dict(image_std="wide"), "fails .ValueError: std must have 3 elements"),
+        (dict(rescale_factor="small"), "fails .*: correct its settings$"),
+        (dict(size=None), "fails .ValueError: `size` and"),
+    ],
+)
+def test_the_processor_is_blamed_not_the_picture(settings, message):
+    clip = nk.load_clip("shapes", device="cpu")
+    vars(clip.image_processor).update(settings)  # as a damaged file has them
+    with pytest.raises(ValueError, match=f"the image processor {message}"):
+        clip.prepare(noise(), CAPTION)
