@@ -40,12 +40,13 @@ def cplrp(clip: Clip, inputs: Inputs, layer: Layers = None, batch_size: int | No
             (position included; a picture's behind the first layer norm).
         batch_size: how many pairs go through the model at once; it never changes the result.
 
-    Its authors have texts and blocks that are attention alone, and explain a logit. Pictures and captions go by the same rules
-    here; that for the activation, which they do not need, and the fixed |f|, without which a cosine hands nothing back (it does not
-    see how long f is), are from AttnLRP (Achtibat et al., ICML 2024), whose code offers CP-LRP for vision transformers, and ours.
+    Its authors explain the logit of a text by a network of attention blocks alone. Pictures and captions go by the same rules
+    here, with two more: the activation's is that of AttnLRP (Achtibat et al., ICML 2024), whose code offers CP-LRP for vision
+    transformers; the cosine's is ours. (A cosine does not see how long f is: f · ∂F/∂f = 0, so with |f| free nothing comes back.)
 
-    Where the published code differs: Ali et al. hand on to values and the output projection by an LRP-γ rule where γ is set (0, the
-    default, is what is done here); Achtibat et al. hand pictures' relevance on to the pixels and advise a tuned γ for linear layers.
+    Where the published code differs: Ali et al. can hold the layer norm's mean as well, and share what goes through a linear
+    layer of attention by the LRP-γ rule (γ = 0 is their default and what is done here); Achtibat et al. go on to a picture's
+    pixels and tune γ.
 
     Raises:
         ValueError, TypeError: an option out of range, or blocks that are not built as CLIP's, before any work is done; attention

@@ -89,9 +89,7 @@ def explain_both(
     )
 
 
-def check_layers(
-    clip: Clip, layer: Layers, name: str = "layer", looks_at: str = "", default: Layers = None
-) -> tuple[int, int]:
+def check_layers(clip: Clip, layer: Layers, name: str = "layer", looks_at: str = "", default: Layers = None) -> tuple[int, int]:
     """(image, text) of one layer for both, or of a pair; None: ``default``, or ¾ of each depth, floored (9 of 12).
 
     A cut may lie at 0 … depth. Where a method looks at a block instead, ``looks_at`` says what for: then 0 … depth − 1.

@@ -1,8 +1,8 @@
 """Grad-ECLIP (Zhao et al., ICML 2024), after the paper: which values the position that is read takes, loosened attention.
 
-In a block, o = Σ_j A_rj v_j is what attention writes at the position r that is read, from the values v_j of all tokens. The slope
-g = ∂F/∂o says what each channel is worth; attention weights are too sparse to say where, so the cosine of query and key, min–max
-over the tokens, takes their place:
+In a block, o = Σ_j A_rj v_j is what attention writes at the position r that is read, from the values v_j of all tokens. The
+slope g = ∂F/∂o says what each channel is worth; attention weights are too sparse to say where, so the cosine of query and key,
+all heads side by side, min–max over the tokens, takes their place:
 
     E_j = relu( Σ over blocks Σ_c g_c · v_jc · φ_j ),    φ_j = min–max over j of cos(q_r, k_j)
 """
@@ -10,6 +10,7 @@ over the tokens, takes their place:
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,16 +44,15 @@ def gradeclip(
         start_layer: the first of the blocks that are added up, 0 … depth − 1; or (image, text). None: for pictures the last block
             alone, for captions the last eight, as in its authors' code.
         batch_size: how many pairs go through the model at once; it never changes the result.
-        variant: "multihead": attention as the model has it; φ is a head's own, from its queries and keys, and multiplies its
-            values. "original": what the authors' code explains, see below.
+        variant: "multihead": attention in the model's own heads. "original": in one, as in the authors' code, see below.
 
     Captions are the authors' own, too: r is the end token, the places are the tokens from start to end.
 
-    Where the published code differs (that is variant="original"): it computes these blocks anew with *one* head as wide as all
-    channels, which is another model than CLIP: F and its slopes are that one's. φ is then one number a token, from queries and keys
-    that went through the output projection (in their code for the evaluations; their notebook for captions leaves it out). Two
-    things are done there and in neither variant here: for captions φ's minimum and maximum are taken over all 77 positions, so
-    that the padding behind the caption has a say, and the values are divided by their sum.
+    Where the published code differs: it computes these blocks anew with *one* head as wide as all channels. That is another model
+    than CLIP, and F and its slopes are that one's. Before the cosine it sends queries and keys through the output projection (in
+    the code of its evaluations; the notebook for captions leaves that out). Both are variant="original". In neither variant
+    here, φ's minimum and maximum in captions are taken over all 77 positions, so that the padding has a say, and a caption's
+    values are divided by their sum and given for the words alone.
 
     Raises:
         ValueError, TypeError: an option out of range, or blocks that hide their attention, before any work is done; attention
@@ -79,7 +79,8 @@ def valued(encoder: CutEncoder, target: torch.Tensor, one_head: bool) -> torch.T
     places = places if tower.is_image else real_tokens(encoder)
 
     def work(pairs: np.ndarray, longest: int) -> None:
-        z, read, blocks = encoder.latents[pairs, :longest], encoder.pooled[pairs], tower.blocks[encoder.layer :]
+        z, read = encoder.latents[pairs, :longest], encoder.pooled[pairs]
+        blocks: Any = tower.blocks[encoder.layer :]
         mask = tower.mask(longest, None if encoder.attention_mask is None else encoder.attention_mask[pairs])
         if one_head:  # another model: that the blocks are CLIP's own is seen in their own heads
             features_of(encoder, through(blocks, z, mask)[0], pairs)
@@ -89,21 +90,20 @@ def valued(encoder: CutEncoder, target: torch.Tensor, one_head: bool) -> torch.T
             score = nnf.cosine_similarity(features.to(target), target[pairs], dim=-1)
         check_gradient(score)
         slopes = torch.autograd.grad(score, [heads.mixed for heads in inside], torch.ones_like(score))
-        counted = places[pairs, :longest]
+        counted, total = places[pairs, :longest], target.new_zeros(len(pairs), longest)
         for block, heads, slope in zip(blocks, inside, slopes):
-            query, key = (project_as(block, part) if one_head else part for part in (heads.query, heads.key))
-            loose = loosened(query[torch.arange(len(pairs)), :, read], key, counted)
-            worth = at(slope, read).unflatten(-1, heads.value.shape[1::2])  # [R, heads, c]
-            values[pairs, :longest] += (torch.einsum("rhc,rhsc->rhs", worth, heads.value) * loose).sum(1).to(values)
-        values[pairs, :longest] = values[pairs, :longest].relu() * counted
+            query, key, value = (part.transpose(1, 2).flatten(2) for part in heads[:3])  # the heads side by side, [R, S, C]
+            if one_head:  # as their code has it
+                query, key = block.self_attn.out_proj(query), block.self_attn.out_proj(key)
+            worth = (at(slope, read)[:, None] * value).sum(-1)
+            total = total + (worth * loosened(at(query, read).to(total), key.to(total), counted)).to(total)
+        values[pairs, :longest] = total.relu() * counted
 
     encoder.in_batches(np.arange(len(target)), work)
     return values
 
 
-def through(
-    blocks: torch.nn.ModuleList, z: torch.Tensor, mask: torch.Tensor | None, one_head: bool = False
-) -> tuple[torch.Tensor, list[Heads]]:
+def through(blocks: Any, z: torch.Tensor, mask: torch.Tensor | None, one_head: bool = False) -> tuple[torch.Tensor, list[Heads]]:
     """States [R, S, C] behind these blocks, and what attention computed in each."""
     inside = []
     for block in blocks:
@@ -112,16 +112,10 @@ def through(
     return z, inside
 
 
-def project_as(block: torch.nn.Module, part: torch.Tensor) -> torch.Tensor:
-    """Queries or keys [R, 1, S, C] through the output projection, as if they were values."""
-    return block.self_attn.out_proj(part)
-
-
 def loosened(query: torch.Tensor, key: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """φ [R, heads, S], in 0 … 1: the cosine of a query [R, heads, c] with the keys [R, heads, S, c], min–max over the places that
-    are ``counted`` [R, S]; 1 for all of them where they are all alike."""
-    cosine = nnf.cosine_similarity(query[:, :, None], key, dim=-1)
-    among = counted[:, None].expand_as(cosine)
-    low = cosine.masked_fill(~among, torch.inf).amin(-1, keepdim=True)
-    high = cosine.masked_fill(~among, -torch.inf).amax(-1, keepdim=True)
+    """φ [R, S], in 0 … 1: the cosine of a query [R, C] with the keys [R, S, C], min–max over the places that are ``counted``
+    [R, S]; 1 for all of them where they are all alike."""
+    cosine = nnf.cosine_similarity(query[:, None], key, dim=-1)
+    low = cosine.masked_fill(~counted, torch.inf).amin(-1, keepdim=True)
+    high = cosine.masked_fill(~counted, -torch.inf).amax(-1, keepdim=True)
     return torch.where(high > low, (cosine - low) / (high - low), 1.0)

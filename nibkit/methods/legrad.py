@@ -57,22 +57,21 @@ def sensitivity(encoder: CutEncoder, target: torch.Tensor) -> Importance:
     counted = torch.ones_like(values) if tower.is_image else real_tokens(encoder).to(values)
 
     def work(pairs: np.ndarray, longest: int) -> None:
-        z, among = encoder.latents[pairs, :longest], counted[pairs, :longest]
+        z, among, total = encoder.latents[pairs, :longest], counted[pairs, :longest], target.new_zeros(len(pairs), longest)
         mask = tower.mask(longest, None if encoder.attention_mask is None else encoder.attention_mask[pairs])
         count = among.sum(1, keepdim=True)
         for block in tower.blocks[encoder.layer :]:
             with torch.enable_grad():
-                z, a = attend(block, z, mask)
-                mean = (z.to(values) * among[..., None]).sum(1) / count
+                z, a = attend(block, z.detach(), mask)
+                mean = (z.to(total) * among[..., None]).sum(1) / count
                 features = tower.projection(tower.norm(mean.to(z)))
                 score = nnf.cosine_similarity(features.to(target), target[pairs], dim=-1)
             check_gradient(score)
-            slopes = torch.autograd.grad(score, a, torch.ones_like(score))[0].to(values)
-            if mask is not None:
-                slopes = slopes * (mask == 0)
-            values[pairs, :longest] += slopes.relu().mean(1).sum(1) / count / (tower.depth - encoder.layer)
-            z = z.detach()
-        features_of(encoder, z, pairs)  # raises if these are not the model's own blocks
+            slopes = torch.autograd.grad(score, a, torch.ones_like(score))[0].to(total).relu()
+            slopes = slopes if mask is None else slopes * (mask == 0)  # where a word can't look, A stays 0
+            total = total + slopes.mean(1).sum(1) / count
+        features_of(encoder, z.detach(), pairs)  # raises if these are not the model's own blocks
+        values[pairs, :longest] = total / len(tower.blocks[encoder.layer :])
 
     encoder.in_batches(np.arange(len(target)), work)
     return Importance(values)

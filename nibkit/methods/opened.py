@@ -41,8 +41,7 @@ def heads_of(attention: Any, normed: torch.Tensor, mask: torch.Tensor | None, on
     shape = (1, normed.shape[-1]) if one_head else (attention.num_heads, attention.head_dim)
     scale = normed.shape[-1] ** -0.5 if one_head else attention.scale
     query, key, value = (
-        project(normed).unflatten(-1, shape).transpose(1, 2)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        project(normed).unflatten(-1, shape).transpose(1, 2) for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     scores = query @ key.transpose(-1, -2) * scale
     scores = scores if mask is None else scores + mask
