@@ -44,12 +44,15 @@ def chefer(
     Args:
         clip, inputs: the model and B pairs.
         start_layer: for "original" alone: the first block of the rollout, 0 … depth − 1; or (image, text). None: 0, all blocks,
-            as in their paper. (Their notebook for CLIP starts at the last one: that is the "paper" variant.)
+            as in their paper.
         batch_size: how many pairs go through the model at once; it never changes the result.
         variant: "paper": mean_heads(relu(∇A ∘ A)) of the last block. "original": R ← R + mean_heads(relu(∇A ∘ A)) · R over
             the blocks, R = 1 at first. In products of several blocks the score's scale matters, so the rollout is done with the
             gradient of the logit s · cosine, as theirs; then it is divided by s. The 1 of the start is taken off, which
             only the position that is read had: patches and words do not see it.
+
+    Where the published code differs: the NIB authors differentiate the logit s · F; min–max maps are the same. Chefer et al.'s
+    own notebook for CLIP starts at the last block unless told otherwise, which is the "paper" variant but for s.
 
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
@@ -74,6 +77,9 @@ def saliency(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant:
             images; for a token we take Σ |∂F/∂e| over the channels of its row e of the embedding table (the L1 norm, the
             most that F can change, to first order, where no channel moves by more than 1).
 
+    Where the published code differs: what the NIB authors call Saliency Maps is the "paper" variant, a gradient at attention
+    weights, and of the logit. Simonyan et al. take a class score before the softmax; here it is F.
+
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
     """
@@ -93,6 +99,9 @@ def fastig(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant: s
             x · ∂F/∂x summed over the colour channels, x the normalised pixels, in ``pixels`` [B, H, W]; for a token (their
             paper has images) its row of the embedding table times the gradient. It equals integrated gradients from 0 where
             F(λx) = λF(x) for λ ≥ 0, as in ReLU nets without biases. CLIP, with its layer norms and the cosine, is none.
+
+    Where the published code differs: what the NIB authors call FastIG is the "paper" variant, of the logit. Hesse et al. make a
+    network homogeneous first, by taking its biases out; CLIP is explained as it is.
 
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.

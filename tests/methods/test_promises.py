@@ -88,6 +88,11 @@ def test_no_method_and_no_variant_is_left_out():
     assert {usual_variant(name) for name in nk.METHODS} == {"paper", None} and usual_variant("gradeclip") == "multihead"
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_the_docstring_says_where_the_published_code_differs(name):
+    assert METHODS[name].__doc__.count("Where the published code differs") == 1
+
+
 # --- what comes back --------------------------------------------------------------------------------------------------
 
 
