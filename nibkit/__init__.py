@@ -39,11 +39,15 @@ if TYPE_CHECKING:
     from .methods.attention import fastig as fastig
     from .methods.attention import saliency as saliency
     from .methods.attribution import Attribution as Attribution
+    from .methods.cplrp import cplrp as cplrp
     from .methods.gradcam import gradcam as gradcam
+    from .methods.gradeclip import gradeclip as gradeclip
+    from .methods.legrad import legrad as legrad
     from .methods.m2ib import m2ib as m2ib
     from .methods.mfaba import mfaba as mfaba
     from .methods.nib import nib as nib
     from .methods.registry import METHODS as METHODS
+    from .methods.registry import SINCE as SINCE
     from .methods.rise import rise as rise
     from .metrics.confidence import confidence as confidence
     from .metrics.costs import count_passes as count_passes
@@ -77,16 +81,20 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "Inputs": "model.inputs",
     "METHODS": "methods.registry",
     "MODELS": "model.loading",
+    "SINCE": "methods.registry",
     "chefer": "methods.attention",
     "claim": "course.claims",
     "confidence": "metrics.confidence",
     "count_passes": "metrics.costs",
+    "cplrp": "methods.cplrp",
     "curves": "metrics.curves",
     "evaluate": "evaluation.evaluate",
     "fastig": "methods.attention",
     "format_summary": "evaluation.report",
     "gradcam": "methods.gradcam",
+    "gradeclip": "methods.gradeclip",
     "insertion_deletion": "metrics.curves",
+    "legrad": "methods.legrad",
     "load_clip": "model.loading",
     "localisation": "metrics.localisation",
     "m2ib": "methods.m2ib",

@@ -25,7 +25,8 @@ from nibkit.theory.quadrature import RULES
 PRETENDED = getattr(torch.cuda, "pretended", False)
 on_pretended = pytest.mark.skipif(not PRETENDED, reason="looks at the pretended device")
 QUICK = {"rise": {"num_masks": 40, "num_text_masks": 20}, "m2ib": {"num_steps": 3, "draws": 2}}
-CASES = [(name, variant) for name in nk.METHODS for variant in ("paper", "original") if (name, variant) != ("nib", "original")]
+CASES = [(name, variant) for name in nk.METHODS if name != "nib" for variant in ("paper", "original")]
+CASES += [("nib", None), ("legrad", None), ("gradeclip", "multihead"), ("gradeclip", "original"), ("cplrp", None)]
 
 
 # --- the package --------------------------------------------------------------------------------------------------------------
@@ -67,10 +68,10 @@ def alike(ours: nk.Attribution, cpu: nk.Attribution) -> None:
 def test_every_method(here, there, name, variant):
     found = []
     for clip in (there, here):
-        options = dict(QUICK.get(name, {})) | ({} if name == "nib" else {"variant": variant})
+        options = dict(QUICK.get(name, {})) | ({} if variant is None else {"variant": variant})
         if (name, variant) == ("mfaba", "original"):
             options |= {"distractors": tiny_inputs((4, 6), seed=1), "num_steps": 4}
-        found.append(nk.METHODS[name](clip, holed(), **options))
+        found.append(getattr(nk, name)(clip, holed(), **options))
     alike(*found)
     one = found[0][1]
     assert len(one) == 1 and one.heatmap(48).device.type == "cuda" and one.cpu().heatmap(48).device.type == "cpu"

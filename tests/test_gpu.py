@@ -14,6 +14,7 @@ on_a_real_one = pytest.mark.skipif(
     getattr(torch.cuda, "pretended", False), reason="the pretended device has no memory of its own"
 )
 QUICK = {"rise": {"num_masks": 200, "num_text_masks": 50}}
+METHODS = nk.METHODS | nk.SINCE
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,10 @@ def clips():
 
 def explained(clip, scenes, name, **options):
     inputs = clip.prepare([s.image for s in scenes], [s.caption for s in scenes])
-    return nk.METHODS[name](clip, inputs, **QUICK.get(name, {}), **options)
+    return METHODS[name](clip, inputs, **QUICK.get(name, {}), **options)
 
 
-@pytest.mark.parametrize("name", nk.METHODS)
+@pytest.mark.parametrize("name", METHODS)
 def test_gpu_and_cpu_agree(clips, scenes, name, record_property):
     here, there = (explained(clip, scenes, name) for clip in clips)
     assert there.image.device.type == "cuda"
@@ -44,7 +45,7 @@ def test_gpu_and_cpu_agree(clips, scenes, name, record_property):
     assert torch.allclose(here.text, there.text.cpu(), atol=1e-3 * float(here.text.abs().max()))
 
 
-@pytest.mark.parametrize("name", nk.METHODS)
+@pytest.mark.parametrize("name", METHODS)
 def test_twice_the_same_to_the_last_digit(clips, scenes, name):
     first, second = (explained(clips[1], scenes, name) for _ in range(2))
     assert torch.equal(first.image, second.image) and torch.equal(first.text, second.text)

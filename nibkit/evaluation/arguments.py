@@ -51,7 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--device", help="auto, cpu, cuda, mps")
     manner = parser.add_argument_group("how")
-    manner.add_argument("--methods", nargs="+", metavar="METHOD", help="names, or name:option=value,… (default: all)")
+    manner.add_argument(
+        "--methods", nargs="+", metavar="METHOD", help="names, or name:option=value,… (default: the paper's eight)"
+    )
     manner.add_argument("--protocol", choices=PROTOCOLS, default="paper", help="of the metrics (default: paper)")
     manner.add_argument("--seed", type=int, default=0, help="of the scenes and of every method that draws numbers (default: 0)")
     manner.add_argument("--batch-size", type=int, default=8, help="pairs a call, the same for all methods (default: 8)")

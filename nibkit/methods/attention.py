@@ -8,8 +8,7 @@ in the row of the position that is read (class token, end token). That is ``vari
 published, ``variant="original"``, is Chefer's rollout over the blocks and, for the other two, gradients at the pixels.
 
 A is computed here from the blocks' own weights, so any ``attn_implementation`` will do; blocks that are not built as CLIP's
-are refused. F is the cosine. The NIB authors'
-code differentiates the logit, a fixed multiple of it: min–max maps are the same.
+are refused. F is the cosine. The NIB authors' code differentiates the logit, a fixed multiple of it: min–max maps are the same.
 """
 
 from __future__ import annotations
@@ -24,17 +23,13 @@ from torch.nn import functional as nnf
 from ..checks import check_batch_size, check_choice
 from ..model.blocks import at
 from ..model.clip import Clip, check_clip
-from ..model.fidelity import apart, reach, tolerance
 from ..model.inputs import Inputs
 from .attribution import Attribution
 from .cut import CutEncoder, check_gradient, gradient_of
 from .frame import VARIANTS, Importance, Layers, check_layers, explain_both
+from .opened import attend, check_attention, features_of
 
 Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-WITHOUT = (
-    "Give a model with CLIP's own blocks (nk.load_clip), or take a method that looks at no attention: "
-    'nib, m2ib, rise, gradcam, mfaba, or saliency and fastig with variant="original"'
-)
 
 
 def chefer(
@@ -49,12 +44,15 @@ def chefer(
     Args:
         clip, inputs: the model and B pairs.
         start_layer: for "original" alone: the first block of the rollout, 0 … depth − 1; or (image, text). None: 0, all blocks,
-            as in their paper. (Their notebook for CLIP starts at the last one: that is the "paper" variant.)
+            as in their paper.
         batch_size: how many pairs go through the model at once; it never changes the result.
         variant: "paper": mean_heads(relu(∇A ∘ A)) of the last block. "original": R ← R + mean_heads(relu(∇A ∘ A)) · R over
             the blocks, R = 1 at first. In products of several blocks the score's scale matters, so the rollout is done with the
             gradient of the logit s · cosine, as theirs; then it is divided by s. The 1 of the start is taken off, which
             only the position that is read had: patches and words do not see it.
+
+    Where the published code differs: the NIB authors differentiate the logit s · F; min–max maps are the same. Chefer et al.'s
+    own notebook for CLIP starts at the last block unless told otherwise, which is the "paper" variant but for s.
 
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
@@ -79,6 +77,9 @@ def saliency(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant:
             images; for a token we take Σ |∂F/∂e| over the channels of its row e of the embedding table (the L1 norm, the
             most that F can change, to first order, where no channel moves by more than 1).
 
+    Where the published code differs: what the NIB authors call Saliency Maps is the "paper" variant, a gradient at attention
+    weights, and of the logit. Simonyan et al. take a class score before the softmax; here it is F.
+
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
     """
@@ -98,6 +99,9 @@ def fastig(clip: Clip, inputs: Inputs, batch_size: int | None = None, variant: s
             x · ∂F/∂x summed over the colour channels, x the normalised pixels, in ``pixels`` [B, H, W]; for a token (their
             paper has images) its row of the embedding table times the gradient. It equals integrated gradients from 0 where
             F(λx) = λF(x) for λ ≥ 0, as in ReLU nets without biases. CLIP, with its layer norms and the cosine, is none.
+
+    Where the published code differs: what the NIB authors call FastIG is the "paper" variant, of the logit. Hesse et al. make a
+    network homogeneous first, by taking its biases out; CLIP is explained as it is.
 
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.
@@ -126,26 +130,6 @@ def magnitude(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
     return g.abs().mean(1)
 
 
-def attend(block: Any, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """A CLIP block, its attention written out: (output [R, S, C], attention weights A [R, heads, S, S]).
-
-    Row i of A says where position i looks; rows sum to 1. Where gradients are on, A has one even if z has not.
-    mask: as the blocks take it, additive [1 or R, 1, S, S], or None.
-    """
-    attention, normed = block.self_attn, block.layer_norm1(z)
-    query, keys, values = (
-        project(normed).unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
-    scores = query @ keys.transpose(-1, -2) * attention.scale
-    scores = scores if mask is None else scores + mask
-    weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(values.dtype)
-    if torch.is_grad_enabled() and not weights.requires_grad:
-        weights.requires_grad_()
-    z = z + attention.out_proj((weights @ values).transpose(1, 2).flatten(2))
-    return z + block.mlp(block.layer_norm2(z)), weights
-
-
 def attention_gradients(
     encoder: CutEncoder, target: torch.Tensor, pairs: np.ndarray, longest: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -157,30 +141,10 @@ def attention_gradients(
         for block in tower.blocks[encoder.layer :]:
             z, a = attend(block, z, mask)
             weights.append(a)
-        features = tower.projection(tower.norm(at(z, encoder.pooled[pairs])))
-        if (gap := apart(features.detach(), encoder.features[pairs])) > tolerance(features):
-            name = "image" if tower.is_image else "text"
-            raise ValueError(
-                f"attention written out gives other features than the {name} encoder's ({gap:.2g} apart): a block attends in "
-                f"another way, or a hook changes it. {WITHOUT}"
-            )
-        score = nnf.cosine_similarity(features.to(target), target[pairs], dim=-1)
+        score = nnf.cosine_similarity(features_of(encoder, z, pairs).to(target), target[pairs], dim=-1)
     check_gradient(score)
     gradients = torch.autograd.grad(score, weights, torch.ones_like(score))
     return [(a.detach(), gradient) for a, gradient in zip(weights, gradients)]
-
-
-def check_attention(clip: Clip, method: str, first: tuple[int, int]) -> None:
-    """ValueError if a block from ``first`` (image, text) on is not built as CLIP's are: its attention can't be written out."""
-    parts = [f"self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj", "num_heads", "head_dim", "scale")]
-    parts += ["layer_norm1", "layer_norm2", "mlp"]
-    for encoder, tower, start in zip(("image", "text"), (clip.image, clip.text), first):
-        for number, block in enumerate(list(tower.blocks)[start:], start):
-            if lost := [part for part in parts if reach(block, part) is None]:
-                raise ValueError(
-                    f"{method} reads the attention weights, but clip's {encoder} block {number} ({type(block).__name__}) hides "
-                    f"them: it has no {lost[0]}. {WITHOUT}"
-                )
 
 
 def read_attention(

@@ -89,9 +89,7 @@ def explain_both(
     )
 
 
-def check_layers(
-    clip: Clip, layer: Layers, name: str = "layer", looks_at: str = "", default: int | None = None
-) -> tuple[int, int]:
+def check_layers(clip: Clip, layer: Layers, name: str = "layer", looks_at: str = "", default: Layers = None) -> tuple[int, int]:
     """(image, text) of one layer for both, or of a pair; None: ``default``, or ¾ of each depth, floored (9 of 12).
 
     A cut may lie at 0 … depth. Where a method looks at a block instead, ``looks_at`` says what for: then 0 … depth − 1.
@@ -102,9 +100,10 @@ def check_layers(
     if len(pair) != 2:
         raise ValueError(f"{name} must be a whole number or a pair (image, text); got {layer!r}")
     names = (f"{name} (image)", f"{name} (text)") if isinstance(layer, (tuple, list)) else (name, name)
+    defaults = default if isinstance(default, tuple) else (default, default)
     chosen = [
-        tower.check_layer(default if block is None else block, of, looks_at)
-        for tower, block, of in zip((clip.image, clip.text), pair, names)
+        tower.check_layer(usual if block is None else block, of, looks_at)
+        for tower, block, usual, of in zip((clip.image, clip.text), pair, defaults, names)
     ]
     return chosen[0], chosen[1]
 

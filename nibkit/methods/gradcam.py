@@ -39,10 +39,12 @@ def gradcam(
             depth, floored (9 of 12). At least two blocks should follow: behind the last one no patch is read, and what enters
             the last one goes through a layer norm, so that A · g is 0 but for rounding (``nib`` says the same of its cut).
         batch_size: how many pairs go through the model at once; it never changes the result.
-        variant: "paper": the NIB authors' code. They differentiate the logit, a fixed multiple of the cosine: min–max maps are
-            the same. "original": Selvaraju's. The mean that makes its weights is over the patches; the class token is no place,
-            so ``class_token`` is None. For captions, which Selvaraju's method was not made for, the tokens from start to end
-            are the places.
+        variant: "paper": the NIB authors' code, HiResCAM. "original": Selvaraju's. The mean that makes its weights is over the
+            patches; the class token is no place, so ``class_token`` is None. For captions, which Selvaraju's method was not made
+            for, the tokens from start to end are the places.
+
+    Where the published code differs: the NIB authors differentiate the logit, a fixed multiple of F: min–max maps are the same.
+    They look at block 9's output, while NIB is cut at block 9's input: "layer 9" is off by one between the two, as it is here.
 
     Raises:
         ValueError, TypeError: an option out of range, before any work is done.

@@ -54,6 +54,10 @@ def m2ib(
         reference: for noise="data": other pairs, a few dozen, like those to explain. They are given, not taken from the batch or
             from the pair itself: a pair's result must not depend on its batch, and noise that depends on z bounds no information.
 
+    Where the published code differs: M2IB's own wrapper for CLIP changes the model that it explains (no causal mask, the last
+    position is read, the text projection is applied twice); here, as in the NIB authors' code, the model is as it is. Their
+    setting for the noise's variance changes nothing: noise and prior are N(0, 1), as noise="unit" is.
+
     Raises:
         ValueError, TypeError: an option out of range, noise="data" without a reference, or a reference that holds one of the
             pairs to explain, before any work is done.

@@ -58,6 +58,9 @@ def mfaba(
     Signs and flips are decisions: where a gradient is 0 but for rounding, or the label about to flip, the last digits of the
     model's arithmetic may tip one. But for that, a pair's result depends on nothing else in its batch.
 
+    Where the published code differs: Zhu et al.'s attack never clears its steps' gradients, so they add up over the steps and a
+    result depends on its batch, and its drivers put a softmax on a model that ends with one; here neither is so.
+
     Raises:
         ValueError, TypeError: an option out of range, no distractors, or a pair all of whose distractors equal its own.
     """

@@ -57,6 +57,9 @@ def nib(
         ValueError, TypeError: layer, num_steps, rule, start or batch_size out of range, before any work is done.
         ValueError: a model that is not its own forward pass (``Clip.check``), or a similarity that is NaN or infinite.
 
+    Where the published code differs: it explains each caption against the mean over all pictures of its batch, so that its text
+    maps depend on the batch; here every pair is on its own. It computes the weights' gradients as well, which nobody uses.
+
     A pair's result depends on nothing else in its batch. (For "adaptive", whose splits are decisions, that holds up to the gap at
     which it stops: rounding may tip one.) The model is left as it was: no hooks, no gradients, same mode.
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 
 from .attention import chefer, fastig, saliency
 from .attribution import Attribution
+from .cplrp import cplrp
 from .gradcam import gradcam
+from .gradeclip import gradeclip
 from .identity import plain, written_name
+from .legrad import legrad
 from .m2ib import m2ib
 from .mfaba import mfaba
 from .nib import nib
 from .rise import rise
 
-METHODS: dict[str, Callable[..., Attribution]] = {
+METHODS: dict[str, Callable[..., Attribution]] = {  # the paper's eight, which are what "all methods" means
     "nib": nib,
     "m2ib": m2ib,
     "rise": rise,
@@ -27,6 +30,7 @@ METHODS: dict[str, Callable[..., Attribution]] = {
     "mfaba": mfaba,
     "fastig": fastig,
 }
+SINCE: dict[str, Callable[..., Attribution]] = {"legrad": legrad, "gradeclip": gradeclip, "cplrp": cplrp}  # after the paper
 
 TRUTH = ("masks", "words")  # parameters that a benchmark fills in from the pairs: ``controls.oracle_map`` has them
 
@@ -59,7 +63,7 @@ def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, 
             raise ValueError(f"methods names {', '.join(sorted(repeated))} twice: give a mapping with a label for each")
         methods = {label: label for label in labels}
     if not methods:
-        raise ValueError(f"methods is empty: the methods are {', '.join(METHODS)}")
+        raise ValueError(f"methods is empty: the methods are {all_names()}")
     if unused := set(options or {}) - set(methods):
         raise ValueError(f"options for {', '.join(sorted(unused))}, which is not among the methods")
     return [_read_method(label, chosen, (options or {}).get(label, {}), seed) for label, chosen in methods.items()]
@@ -68,11 +72,11 @@ def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, 
 def _read_method(label: str, chosen: object, more: Mapping, seed: int) -> Method:
     """One method: ``chosen`` is a name or a function, alone or as (that, its options)."""
     name, own = chosen if isinstance(chosen, tuple) else (chosen, {})
-    function = METHODS.get(name) if isinstance(name, str) else name
+    function = METHODS.get(name, SINCE.get(name)) if isinstance(name, str) else name
     if not isinstance(label, str) or not label:
         raise TypeError(f"a method's label must be text; got {label!r}")
     if not callable(function):
-        raise ValueError(f"unknown method {name!r}: the methods are {', '.join(METHODS)}, or give a function")
+        raise ValueError(f"unknown method {name!r}: the methods are {all_names()}, or give a function")
     if isinstance(function, functools.partial) and not function.args:
         partial: functools.partial = function
         name, function, own = partial.func, partial.func, {**partial.keywords, **own}
@@ -87,3 +91,8 @@ def _read_method(label: str, chosen: object, more: Mapping, seed: int) -> Method
         options.setdefault("seed", seed)
     written = name if isinstance(name, str) else written_name(function)
     return Method(label, written, function, options, truth)
+
+
+def all_names() -> str:
+    """Every method's name, for a message: the paper's and, called so, those after the paper."""
+    return f"{', '.join(METHODS)}, after the paper {', '.join(SINCE)}"

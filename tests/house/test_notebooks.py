@@ -19,7 +19,7 @@ COMPARED = {
     "05_theorem_3": 32,
     "06_axioms": 32,
     "07_clip_attribution": 19,
-    "08_baselines": 19,
+    "08_baselines": 26,
     "09_metrics": 20,
     "10_benchmark": 17,
     "11_ablations": 13,

@@ -1,4 +1,4 @@
-"""What the contract promises of every method, whatever it computes: all of METHODS, both variants, one table of calls."""
+"""What the contract promises of every method, whatever it computes: METHODS and SINCE, all variants, one table of calls."""
 
 import functools
 import inspect
@@ -39,9 +39,14 @@ CALLS = {  # label: options; the label begins with the method's name
     "mfaba, original, smooth": dict(FLIP, attack="smooth", step_size=0.05),
     "fastig": {},
     "fastig, original": ORIGINAL,
+    "legrad": {},
+    "gradeclip": {},
+    "gradeclip, original": ORIGINAL,
+    "cplrp": {},
 }
+METHODS = nk.METHODS | nk.SINCE
 PIXELS = {"rise", "rise, original", "saliency, original", "fastig, original", "mfaba, original", "mfaba, original, smooth"}
-UNSIGNED = {"m2ib", "gradcam", "chefer", "saliency"}  # methods whose values are never below 0; and "mfaba"
+UNSIGNED = {"m2ib", "gradcam", "chefer", "saliency", "legrad", "gradeclip"}  # methods whose values are never below 0; and "mfaba"
 DECISIONS = {"nib, adaptive", "mfaba", "mfaba, original", "mfaba, original, smooth"}  # splits, signs, flips: last digits tip one
 PRECISION = {torch.float64: 1e-9, torch.float32: 1e-5}  # relative; what a pair may differ by from batch to batch
 every_call = pytest.mark.parametrize("call", CALLS)
@@ -52,8 +57,14 @@ def method_of(call: str) -> str:
     return call.split(",")[0]
 
 
+def usual_variant(name: str) -> str | None:
+    """The default of a method's ``variant``; None where it has no variants."""
+    parameters = inspect.signature(METHODS[name]).parameters
+    return parameters["variant"].default if "variant" in parameters else None
+
+
 def explain(call: str, clip: nk.Clip, inputs: nk.Inputs, **more) -> nk.Attribution:
-    return nk.METHODS[method_of(call)](clip, inputs, **CALLS[call] | more)
+    return METHODS[method_of(call)](clip, inputs, **CALLS[call] | more)
 
 
 def masked(inputs: nk.Inputs, mask: torch.Tensor | None) -> nk.Inputs:
@@ -67,10 +78,19 @@ def changed(before: dict, clip: nk.Clip) -> list[str]:
 
 
 def test_no_method_and_no_variant_is_left_out():
-    wanted = {(name, "paper") for name in nk.METHODS}
-    wanted |= {(name, "original") for name, method in nk.METHODS.items() if "variant" in inspect.signature(method).parameters}
-    assert {(method_of(call), options.get("variant", "paper")) for call, options in CALLS.items()} == wanted
-    assert all(nk.METHODS[name] is getattr(nk, name) for name in nk.METHODS)
+    wanted = {(name, usual_variant(name)) for name in METHODS}
+    wanted |= {(name, "original") for name in METHODS if usual_variant(name)}
+    assert {
+        (method_of(call), options.get("variant", usual_variant(method_of(call)))) for call, options in CALLS.items()
+    } == wanted
+    assert all(METHODS[name] is getattr(nk, name) for name in METHODS)
+    assert [*nk.METHODS] == ["nib", "m2ib", "rise", "gradcam", "chefer", "saliency", "mfaba", "fastig"]  # the paper's
+    assert {usual_variant(name) for name in nk.METHODS} == {"paper", None} and usual_variant("gradeclip") == "multihead"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_docstring_says_where_the_published_code_differs(name):
+    assert METHODS[name].__doc__.count("Where the published code differs") == 1
 
 
 # --- what comes back --------------------------------------------------------------------------------------------------
@@ -86,7 +106,7 @@ def test_what_comes_back(call, dtype):
     assert isinstance(att, nk.Attribution) and len(att) == 3 and att.method == method_of(call)
     assert att.image.shape == (3, 3, 3) and att.text.shape == (3, 10) and att.similarity.shape == (3,)
     assert (att.pixels is not None) == (call in PIXELS)
-    assert (att.class_token is None) == (call in PIXELS | {"gradcam, original"})
+    assert (att.class_token is None) == (call in PIXELS | {"gradcam, original", "gradeclip", "gradeclip, original"})
     for value in filter(torch.is_tensor, vars(att).values()):
         assert value.dtype == torch.promote_types(dtype, torch.float32) and value.device == clip.device
         assert value.isfinite().all() and not value.requires_grad
@@ -101,7 +121,8 @@ def test_what_comes_back(call, dtype):
         assert att.pixels.shape == (3, 48, 48)
         assert relative(att.pixels.unflatten(1, (3, 16)).unflatten(3, (3, 16)).mean((2, 4)), att.image) < 1e-5
     written = {"distractors": len(DISTRACTORS), "reference": len(OTHERS), "layer": (2, 2)}  # not recorded as they were given
-    given = CALLS[call] if method_of(call) == "nib" else {"variant": "paper"} | CALLS[call]
+    usual = usual_variant(method_of(call))
+    given = CALLS[call] if usual is None else {"variant": usual} | CALLS[call]
     for name, value in given.items():
         assert att.options[name] == written.get(name, value), name
 
@@ -210,7 +231,7 @@ def test_the_same_call_gives_the_same_digits_and_another_seed_others(call):
     first = explain(call, clip, inputs)
     torch.rand(1), np.random.rand(), random.random()
     assert_close(explain(call, clip, inputs), first, 0)
-    if "seed" in inspect.signature(nk.METHODS[method_of(call)]).parameters:
+    if "seed" in inspect.signature(METHODS[method_of(call)]).parameters:
         assert_close(explain(call, clip, inputs, seed=0), first, 0)
         other = explain(call, clip, inputs, seed=1)
         assert first.options["seed"] == 0 and other.options["seed"] == 1
@@ -315,7 +336,7 @@ BAD = [
     ("every", dict(batch_size=0), "batch_size must be a whole number, 1 or more, or None; got 0"),
     ("every", dict(batch_size=2.5), "batch_size must be a whole number"),
     ("every", dict(batch_size=True), "batch_size must be a whole number"),
-    ("variant", dict(variant="new"), 'variant must be "paper" or "original"; got \'new\''),
+    ("variant", dict(variant="new"), 'variant must be "(paper|multihead)" or "original"; got \'new\''),
     ("seed", dict(seed=-1), "seed must be a whole number"),
     ("seed", dict(seed="a"), "seed must be a whole number"),
     ("num_steps", dict(num_steps=0), "num_steps must be a whole number, 1 or more"),
@@ -338,6 +359,10 @@ BAD = [
     ("layer", dict(layer=2.5), "layer must be a whole number"),
     ("chefer", dict(start_layer=5, variant="original"), "start_layer must be .*within 0 … 4"),
     ("chefer", dict(start_layer=2), 'start_layer is an option of variant="original"'),
+    ("legrad", dict(start_layer=5), "start_layer must be .*within 0 … 4.* LeGrad"),
+    ("gradeclip", dict(start_layer=(1, 5)), r"start_layer \(text\) must be .*within 0 … 4.* Grad-ECLIP"),
+    ("gradeclip", dict(variant="paper"), "variant must be .*got 'paper'"),
+    ("cplrp", dict(layer=6), "layer must be .*within 0 … 5"),
     ("rise", dict(num_masks=0), "num_masks must be a whole number"),
     ("rise", dict(num_text_masks=2.5), "num_text_masks must be a whole number"),
     ("mfaba", dict(step_size=0), "step_size must be a .*number above 0"),
@@ -353,37 +378,37 @@ BAD = [
 @pytest.mark.parametrize("who, options, message", BAD, ids=[f"{who}: {', '.join(options)}" for who, options, _ in BAD])
 def test_bad_options_are_named_before_any_work(who, options, message):
     """``who``: a method, every method, or all that have this option."""
-    takes = {name: inspect.signature(method).parameters for name, method in nk.METHODS.items()}
-    names = [name for name in nk.METHODS if who in ("every", name) or who in takes[name]]
+    takes = {name: inspect.signature(method).parameters for name, method in METHODS.items()}
+    names = [name for name in METHODS if who in ("every", name) or who in takes[name]]
     assert names
     with nk.count_passes(tiny_clip()) as passes:
         for name in names:
             with pytest.raises((ValueError, TypeError), match=message):
-                nk.METHODS[name](tiny_clip(), tiny_inputs((5,)), **options)
+                METHODS[name](tiny_clip(), tiny_inputs((5,)), **options)
     assert passes.forward == 0
 
 
-@pytest.mark.parametrize("name", nk.METHODS)
+@pytest.mark.parametrize("name", METHODS)
 def test_what_is_no_inputs_is_refused(name):
     with nk.count_passes(tiny_clip()) as passes, pytest.raises(TypeError, match=re.escape("inputs must be nk.Inputs")):
-        nk.METHODS[name](tiny_clip(), torch.zeros(1, 3, 48, 48))
+        METHODS[name](tiny_clip(), torch.zeros(1, 3, 48, 48))
     assert passes.forward == 0
 
 
 @pytest.mark.parametrize("clip", ["shapes", None, tiny_clip().model, tiny_inputs((5,))], ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("name", nk.METHODS)
+@pytest.mark.parametrize("name", METHODS)
 def test_what_is_no_clip_is_refused(name, clip):
     with pytest.raises(TypeError, match=r"clip must be an nk\.Clip, as nk\.load_clip returns it; got"):
-        nk.METHODS[name](clip, tiny_inputs((5,)))
+        METHODS[name](clip, tiny_inputs((5,)))
 
 
-@pytest.mark.parametrize("name", [*nk.METHODS, "encode_image", "encode_text"])
+@pytest.mark.parametrize("name", [*METHODS, "encode_image", "encode_text"])
 def test_a_warning_names_the_callers_line(name):
     """Whatever frames of nibkit stand between: a caption without its end token."""
     clip, inputs = tiny_clip(end=END), tiny_inputs((5, 5))
     ids = inputs.input_ids.clone()
     ids[1, 4] = 7
-    explain = getattr(clip, name) if name.startswith("encode") else functools.partial(nk.METHODS[name], clip)
+    explain = getattr(clip, name) if name.startswith("encode") else functools.partial(METHODS[name], clip)
     with pytest.warns(UserWarning, match="caption 1 has no end token") as caught:
         explain(nk.Inputs(inputs.pixel_values, ids))
     assert {warning.filename for warning in caught} == {__file__}
