@@ -5,8 +5,7 @@
 
 Scenes of two or three things that no training saw, captions that name some of them. NIB is cut at each layer, both towers alike
 (layer as given); every other method once as the paper used it and once as its authors published it; those after the paper as
-they come. Rows of a model that are
-there already are kept; a run that is stopped goes on where it was.
+they come. Rows of a model that are there already are kept; a run that is stopped goes on where it was.
 """
 
 from __future__ import annotations
