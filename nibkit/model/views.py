@@ -49,7 +49,11 @@ class View:
                 f"image is {_by(picture.size[::-1])} pixels (height × width), "
                 f"the picture that was explained is {_by(self.size)}: give that one"
             )
-        settings, values = self.processor, self.processor(images=picture, return_tensors="pt")["pixel_values"][0]
+        settings = self.processor
+        if not getattr(settings, "do_pad", None):  # bytes to bytes; padding is put on what is normalised, in its units
+            pixels = settings(images=picture, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"][0]
+            return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+        values = settings(images=picture, return_tensors="pt")["pixel_values"][0]
         std, mean = (settings.image_std, settings.image_mean) if settings.do_normalize else (1.0, 0.0)
         white = 1 / settings.rescale_factor if settings.do_rescale else 1.0  # bytes to a unit of what is normalised
         std, mean = (torch.as_tensor(value, dtype=values.dtype).reshape(-1, 1, 1) * white for value in (std, mean))
