@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from .methods.m2ib import m2ib as m2ib
     from .methods.mfaba import mfaba as mfaba
     from .methods.nib import nib as nib
+    from .methods.registry import BEYOND as BEYOND
     from .methods.registry import METHODS as METHODS
-    from .methods.registry import SINCE as SINCE
     from .methods.rise import rise as rise
     from .metrics.confidence import confidence as confidence
     from .metrics.costs import count_passes as count_passes
@@ -77,11 +77,11 @@ _MODULES = {  # public modules, and where they lie
 }
 _NAMES = {  # public functions, classes and tables, and the modules that hold them
     "Attribution": "methods.attribution",
+    "BEYOND": "methods.registry",
     "Clip": "model.clip",
     "Inputs": "model.inputs",
     "METHODS": "methods.registry",
     "MODELS": "model.loading",
-    "SINCE": "methods.registry",
     "chefer": "methods.attention",
     "claim": "course.claims",
     "confidence": "metrics.confidence",

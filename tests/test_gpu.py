@@ -14,7 +14,7 @@ on_a_real_one = pytest.mark.skipif(
     getattr(torch.cuda, "pretended", False), reason="the pretended device has no memory of its own"
 )
 QUICK = {"rise": {"num_masks": 200, "num_text_masks": 50}}
-METHODS = nk.METHODS | nk.SINCE
+METHODS = nk.METHODS | nk.BEYOND
 
 
 @pytest.fixture(scope="module")

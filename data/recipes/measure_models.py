@@ -4,7 +4,7 @@
     python data/recipes/measure_models.py build/models/emoji-1     # others, that train_clip.py made: shapes-…-SEED, emoji-SEED
 
 Scenes of two or three things that no training saw, captions that name some of them. NIB is cut at each layer, both towers alike
-(layer as given); every other method once as the paper used it and once as its authors published it; those after the paper as
+(layer as given); every other method once as the paper used it and once as its authors published it; those beyond the paper as
 they come. Rows of a model that are there already are kept; a run that is stopped goes on where it was.
 """
 
@@ -35,7 +35,7 @@ def callables() -> dict[tuple[str, int | None], Callable[..., nk.Attribution]]:
     for name in METHODS:
         for variant in ("paper", "original"):
             found[f"{name}, {variant}", None] = functools.partial(nk.METHODS[name], variant=variant)
-    return found | {(name, None): method for name, method in nk.SINCE.items()}
+    return found | {(name, None): method for name, method in nk.BEYOND.items()}
 
 
 def measure(name: str, folder: str, known: pd.DataFrame) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def evaluate(
         pairs: an iterable of pairs with ``id`` (text or a whole number, each once), ``image``, ``caption`` and, where the truth
             is known, ``masks`` (bool [k, H, W], of what the caption names, at the picture's own size or as the model sees it: see
             ``nk.localisation``) or ``scene``: any data set of ``nk.datasets``. It is gone through once, a batch at a time.
-        methods: names of ``nk.METHODS`` (None: all of them) or, after the paper, of ``nk.SINCE``; or a mapping from labels of
+        methods: names of ``nk.METHODS`` (None: all of them) or, beyond the paper, ``nk.BEYOND``; or a mapping from labels of
             your own to a name or a function (clip, inputs, **options) -> Attribution, with options or without:
             ``{"nib n=5": ("nib", {"num_steps": 5})}``.
             One that takes ``masks`` or ``words`` gets the pairs' truth: ``{"oracle": nk.controls.oracle_map}``. (The masks are

@@ -1,4 +1,4 @@
-"""CP-LRP (Ali et al., ICML 2022), after the paper: relevance is handed back from F to the tokens and kept in sum on the way.
+"""CP-LRP (Ali et al., ICML 2022), which the paper does not compare: relevance is handed back from F and kept in sum.
 
 Layer-wise relevance propagation shares what arrives at a layer's outputs among its inputs. In a transformer all of it is gradient
 times input, R = z · ∂F̃/∂z, of a network F̃ that equals F here but in which some factors are held fixed:

@@ -1,4 +1,4 @@
-"""Grad-ECLIP (Zhao et al., ICML 2024), after the paper: which values the position that is read takes, loosened attention.
+"""Grad-ECLIP (Zhao et al., ICML 2024), which the paper does not compare: what the position that is read takes, and from where.
 
 In a block, o = Σ_j A_rj v_j is what attention writes at the position r that is read, from the values v_j of all tokens. The
 slope g = ∂F/∂o says what each channel is worth; attention weights are too sparse to say where, so the cosine of query and key,

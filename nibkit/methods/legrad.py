@@ -1,4 +1,4 @@
-"""LeGrad (Bousselham et al., 2024; ICCV 2025), after the paper: how readily a block would let more of a token in.
+"""LeGrad (Bousselham et al., 2024; ICCV 2025), which the paper does not compare: would a block like more of a token?
 
 Behind each block l the mean z̄ of its tokens is scored as if it were the encoder's last, and differentiated by that block's own
 attention weights A [heads, S, S]; negative slopes count as 0:

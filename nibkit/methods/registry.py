@@ -30,7 +30,8 @@ METHODS: dict[str, Callable[..., Attribution]] = {  # the paper's eight, which a
     "mfaba": mfaba,
     "fastig": fastig,
 }
-SINCE: dict[str, Callable[..., Attribution]] = {"legrad": legrad, "gradeclip": gradeclip, "cplrp": cplrp}  # after the paper
+# Methods that the paper does not compare.
+BEYOND: dict[str, Callable[..., Attribution]] = {"legrad": legrad, "gradeclip": gradeclip, "cplrp": cplrp}
 
 TRUTH = ("masks", "words")  # parameters that a benchmark fills in from the pairs: ``controls.oracle_map`` has them
 
@@ -72,7 +73,7 @@ def read_methods(methods: Iterable[str] | Mapping | None, options: Mapping[str, 
 def _read_method(label: str, chosen: object, more: Mapping, seed: int) -> Method:
     """One method: ``chosen`` is a name or a function, alone or as (that, its options)."""
     name, own = chosen if isinstance(chosen, tuple) else (chosen, {})
-    function = METHODS.get(name, SINCE.get(name)) if isinstance(name, str) else name
+    function = METHODS.get(name, BEYOND.get(name)) if isinstance(name, str) else name
     if not isinstance(label, str) or not label:
         raise TypeError(f"a method's label must be text; got {label!r}")
     if not callable(function):
@@ -94,5 +95,5 @@ def _read_method(label: str, chosen: object, more: Mapping, seed: int) -> Method
 
 
 def all_names() -> str:
-    """Every method's name, for a message: the paper's and, called so, those after the paper."""
-    return f"{', '.join(METHODS)}, after the paper {', '.join(SINCE)}"
+    """Every method's name, for a message: the paper's eight and, called so, those beyond the paper."""
+    return f"{', '.join(METHODS)}, beyond the paper {', '.join(BEYOND)}"

@@ -1,4 +1,4 @@
-"""What the contract promises of every method, whatever it computes: METHODS and SINCE, all variants, one table of calls."""
+"""What the contract promises of every method, whatever it computes: METHODS and BEYOND, all variants, one table of calls."""
 
 import functools
 import inspect
@@ -44,7 +44,7 @@ CALLS = {  # label: options; the label begins with the method's name
     "gradeclip, original": ORIGINAL,
     "cplrp": {},
 }
-METHODS = nk.METHODS | nk.SINCE
+METHODS = nk.METHODS | nk.BEYOND
 PIXELS = {"rise", "rise, original", "saliency, original", "fastig, original", "mfaba, original", "mfaba, original, smooth"}
 UNSIGNED = {"m2ib", "gradcam", "chefer", "saliency", "legrad", "gradeclip"}  # methods whose values are never below 0; and "mfaba"
 DECISIONS = {"nib, adaptive", "mfaba", "mfaba, original", "mfaba, original, smooth"}  # splits, signs, flips: last digits tip one

@@ -1,4 +1,4 @@
-"""The methods after the paper, each written out a second time: numpy, float64, one pair, one head, one weight at a time.
+"""The methods beyond the paper, each written out a second time: numpy, float64, one pair, one head, one weight at a time.
 
 Slopes are differences, (F(x + h) − F(x − h)) / 2h, and CP-LRP is made of its rules layer by layer: no autograd is at work.
 """
@@ -220,19 +220,19 @@ def test_the_activations_factor_gives_it_back_and_is_finite_at_0(activation):
 
 def test_they_are_called_by_name_but_are_not_among_all_methods():
     assert [method.name for method in read_methods(None, None, 0)] == list(nk.METHODS)
-    assert not nk.METHODS.keys() & nk.SINCE.keys()
-    found = read_methods(["nib", *nk.SINCE], {"gradeclip": {"variant": "original"}}, 0)
-    assert [method.function for method in found] == [nk.nib, *nk.SINCE.values()]
+    assert not nk.METHODS.keys() & nk.BEYOND.keys()
+    found = read_methods(["nib", *nk.BEYOND], {"gradeclip": {"variant": "original"}}, 0)
+    assert [method.function for method in found] == [nk.nib, *nk.BEYOND.values()]
     with pytest.raises(
-        ValueError, match="unknown method 'lrp': the methods are nib, .*fastig, after the paper legrad, .*cplrp, or"
+        ValueError, match="unknown method 'lrp': the methods are nib, .*fastig, beyond the paper legrad, .*cplrp, or"
     ):
         read_methods(["lrp"], None, 0)
 
 
 def test_the_benchmark_and_the_command_line_take_them():
     clip, pairs = nk.load_clip("shapes"), nk.datasets.shapes(2, 0)
-    table = nk.evaluate(clip, pairs, ["nib", *nk.SINCE], progress=False).set_index("method")
-    assert list(table.index.unique()) == ["nib", *nk.SINCE] and table["average_precision"].notna().all()
+    table = nk.evaluate(clip, pairs, ["nib", *nk.BEYOND], progress=False).set_index("method")
+    assert list(table.index.unique()) == ["nib", *nk.BEYOND] and table["average_precision"].notna().all()
     assert dict(zip(table.index, table["forward_image"])) == {"nib": 12, "legrad": 4, "gradeclip": 2, "cplrp": 2}
     assert dict(zip(table.index, table["backward_image"])) == {"nib": 10, "legrad": 2, "gradeclip": 1, "cplrp": 1}
     words = ["--methods", "legrad", "gradeclip:variant=original,start_layer=8", "--against", "legrad"]
