@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .course.claims import claim as claim
     from .data import datasets as datasets
     from .data import shapes as shapes
+    from .data.scenes import Scene as Scene
     from .evaluation.evaluate import evaluate as evaluate
     from .evaluation.report import format_summary as format_summary
     from .evaluation.report import plot_summary as plot_summary
@@ -38,12 +39,14 @@ if TYPE_CHECKING:
     from .methods.attention import fastig as fastig
     from .methods.attention import saliency as saliency
     from .methods.attribution import Attribution as Attribution
+    from .methods.evidence import suggest_layer as suggest_layer
     from .methods.gradcam import gradcam as gradcam
     from .methods.m2ib import m2ib as m2ib
     from .methods.mfaba import mfaba as mfaba
     from .methods.nib import nib as nib
     from .methods.registry import METHODS as METHODS
     from .methods.rise import rise as rise
+    from .metrics import faithfulness as faithfulness
     from .metrics.confidence import confidence as confidence
     from .metrics.costs import count_passes as count_passes
     from .metrics.curves import curves as curves
@@ -63,6 +66,7 @@ _MODULES = {  # public modules, and where they lie
     "bottleneck": "theory.bottleneck",
     "controls": "methods.controls",
     "datasets": "data.datasets",
+    "faithfulness": "metrics.faithfulness",
     "paper": "course.paper",
     "plots": "show.plots",
     "quadrature": "theory.quadrature",
@@ -73,6 +77,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "Clip": "model.clip",
     "Inputs": "model.inputs",
     "METHODS": "methods.registry",
+    "Scene": "data.scenes",
     "chefer": "methods.attention",
     "claim": "course.claims",
     "confidence": "metrics.confidence",
@@ -93,6 +98,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "results": "resources",
     "rise": "methods.rise",
     "saliency": "methods.attention",
+    "suggest_layer": "methods.evidence",
     "summarise": "evaluation.summary",
 }
 __all__ = sorted([*_MODULES, *_NAMES])

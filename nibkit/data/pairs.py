@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..checks import escaped, outside
 from ..model.pictures import to_rgb
-from .shapes import Scene
+from .scenes import Scene
 
 Row = TypeVar("Row")
 Refuse = Callable[[str | os.PathLike], str | None]  # why a file must not be opened; None: it may be

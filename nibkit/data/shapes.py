@@ -10,7 +10,8 @@ scored against the truth, and a caption can be made wrong in exactly one word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from PIL import Image
 
 from ..checks import check_choice, check_number, check_seed, check_whole
 from .outlines import DISTANCE
+from .scenes import Scene as Scene
 
 SIZE = 224  # pixels; the input size of CLIP ViT-B/32
 
@@ -49,23 +51,6 @@ class Object:
     @property
     def phrase(self) -> str:
         return phrase(self.color, self.shape)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A picture, its caption and its truth.
-
-    image: RGB PIL image, 224 × 224. objects: k objects, drawn in this order (later ones cover earlier ones).
-    masks: bool [k, 224, 224], the *visible* part of each object, never empty.
-    phrases: what the caption names, in order; named: for each phrase the index of its object, None if there is none.
-    """
-
-    image: Image.Image
-    caption: str
-    objects: tuple[Object, ...]
-    masks: np.ndarray
-    phrases: tuple[str, ...]
-    named: tuple[int | None, ...]
 
 
 def phrase(color: str, shape: str) -> str:
@@ -120,13 +105,26 @@ def world(
     clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
 
     def make(i: int) -> Scene:
-        rng = np.random.default_rng([seed, i])
-        names = draw_names(rng, int(rng.integers(fewest, most + 1)))
-        image, placed, masks = draw(names, rng, size=(small, large), clutter=clutter, contrast=contrast)
+        paint = functools.partial(_paint, (seed, i), (fewest, most), size=(small, large), clutter=clutter, contrast=contrast)
+        image, placed, masks, rng = paint()
         phrases, named = write_caption(placed, rng, captions)
-        return Scene(image, " and ".join(phrases), placed, masks, phrases, named)
+        return Scene(image, " and ".join(phrases), placed, masks, phrases, named, functools.partial(_redraw, paint))
 
     return make
+
+
+def _paint(
+    key: tuple[int, int], count: tuple[int, int], **options: Any
+) -> tuple[Image.Image, tuple[Object, ...], np.ndarray, np.random.Generator]:
+    """The picture of scene ``key``, (seed, i), with its objects and masks, and the generator, which its caption goes on with."""
+    rng = np.random.default_rng(key)
+    return *draw(draw_names(rng, int(rng.integers(count[0], count[1] + 1))), rng, **options), rng
+
+
+def _redraw(paint: Callable[..., tuple], without: frozenset[int]) -> tuple[Image.Image, np.ndarray]:
+    """The same random draws once more, without these objects: (picture, masks)."""
+    image, _, masks, _ = paint(without=without)
+    return image, masks
 
 
 def _range(name: str, value: Any) -> tuple[Any, Any]:
@@ -174,24 +172,37 @@ def draw(
     size: tuple[float, float] = (24.0, 40.0),
     clutter: float = 0.25,
     contrast: float = 1.0,
+    without: Collection[int] = (),
 ) -> tuple[Image.Image, tuple[Object, ...], np.ndarray]:
-    """Draw the named shapes at random places: (image, placed objects, masks bool [k, 224, 224])."""
+    """Draw the named shapes at random places: (image, placed objects, masks bool [k, 224, 224]).
+
+    without: numbers of objects that are left out; all random numbers are drawn as with them. Their masks are empty, and those
+    of objects that they covered are whole.
+    """
     canvas = _background(rng, clutter)
     base = canvas.mean(axis=(0, 1))
     while True:  # placed again in the rare case that an object would be mostly hidden
         objects = _place(names, rng, size)
         coverage = [_coverage(o) for o in objects]
-        masks = np.zeros((len(objects), SIZE, SIZE), dtype=bool)
-        for i, (rows, cols, alpha) in enumerate(coverage):
-            masks[:i, rows, cols] &= alpha <= 0.5
-            masks[i, rows, cols] = alpha > 0.5
+        masks = _visible(coverage)
         if all(m.sum() >= 0.6 * (a > 0.5).sum() for m, (_, _, a) in zip(masks, coverage)):
             break
-    for thing, (rows, cols, alpha) in zip(objects, coverage):
+    for i, (thing, (rows, cols, alpha)) in enumerate(zip(objects, coverage)):
         color = base + contrast * (np.array(COLORS[thing.color]) + rng.uniform(-0.04, 0.04, 3) - base)
-        canvas[rows, cols] += alpha[..., None] * (color - canvas[rows, cols])
+        if i not in without:
+            canvas[rows, cols] += alpha[..., None] * (color - canvas[rows, cols])
     canvas += 0.02 * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
-    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), objects, masks
+    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), objects, _visible(coverage, without)
+
+
+def _visible(coverage: Sequence[tuple[slice, slice, np.ndarray]], without: Collection[int] = ()) -> np.ndarray:
+    """What can be seen of each object, bool [k, 224, 224]: what it covers and no later one does; nothing of those left out."""
+    masks = np.zeros((len(coverage), SIZE, SIZE), dtype=bool)
+    for i, (rows, cols, alpha) in enumerate(coverage):
+        if i not in without:
+            masks[:i, rows, cols] &= alpha <= 0.5
+            masks[i, rows, cols] = alpha > 0.5
+    return masks
 
 
 def _place(names: Sequence[tuple[str, str]], rng: np.random.Generator, size: tuple[float, float]) -> tuple[Object, ...]:

@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 
 from ..checks import check_number
-from ..data.shapes import Scene
+from ..data.scenes import Scene
 from ..methods.attribution import Attribution
 from ..model.inputs import Inputs
 from ..model.views import seen_masks

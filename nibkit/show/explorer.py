@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 
-from ..data.shapes import Scene
+from ..data.scenes import Scene
 from ..methods.nib import nib
 from ..model.clip import Clip
 from ..theory.quadrature import RULES
