@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from .metrics.curves import curves as curves
     from .metrics.curves import insertion_deletion as insertion_deletion
     from .metrics.localisation import localisation as localisation
+    from .metrics.perturbation import infidelity as infidelity
+    from .metrics.perturbation import max_sensitivity as max_sensitivity
     from .model.clip import Clip as Clip
     from .model.inputs import Inputs as Inputs
     from .model.loading import load_clip as load_clip
@@ -87,10 +89,12 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "fastig": "methods.attention",
     "format_summary": "evaluation.report",
     "gradcam": "methods.gradcam",
+    "infidelity": "metrics.perturbation",
     "insertion_deletion": "metrics.curves",
     "load_clip": "model.loading",
     "localisation": "metrics.localisation",
     "m2ib": "methods.m2ib",
+    "max_sensitivity": "metrics.perturbation",
     "mfaba": "methods.mfaba",
     "nib": "methods.nib",
     "plot_summary": "evaluation.report",

@@ -1,4 +1,4 @@
-"""Where in an encoder is the evidence, and where to cut then? Asked of the model itself, without truth. Notebook 13, section 5."""
+"""Where in an encoder is the evidence, and where to cut then? Asked of the model, without truth. Notebook 13, section 5."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def surviving(clip: Clip, inputs: Inputs, batch_size: int | None = None) -> pd.D
 
     At the input of block l the states of all patches are replaced by their means over the B pairs, position by position, and the
     class token stays: F_l. For captions the words' states are replaced, and the end token stays. Where both are replaced: F_0.
-    With means over the pairs, share = (F_l − F_0) / (F − F_0): 0 where all evidence is still in the patches, 1 where none is needed
-    there any more.
+    With means over the pairs, share = (F_l − F_0) / (F − F_0): 0 where all evidence is still in the patches, 1 where none is
+    needed there any more.
 
     Args:
         clip, inputs: the model and B ≥ 2 pairs that differ; some 30 or more, since the means are over them.
@@ -58,7 +58,7 @@ def suggest_layer(clip: Clip, inputs: Inputs, batch_size: int | None = None) -> 
     Takes and raises what ``surviving`` does. As for ``nib``'s ``layer``, the cut is the input of that block.
 
     What it was tried on is in ``data/results/suggested_layers.csv`` (made by ``data/recipes/make_suggested_layers.py``): on the
-    bundled model "shapes" {SHAPES}
+    bundled model "shapes" TO-FILL
     It is an upper bound in kind: where evidence is in the patches it need not be readable yet (layer 0 passes, too).
     """
     table = surviving(clip, inputs, batch_size)
@@ -80,7 +80,9 @@ def _shares(tower: Tower, inputs: Inputs, content: torch.Tensor, target: torch.T
         whole, left, least = (_mean_score(encoder, states, target, every) for states in (z, emptied, nothing))
         if abs(whole - least) < TINY:
             side = "picture" if tower.is_image else "caption"
-            raise ValueError(f"F is the same without the {side} (to {TINY:g}): there is no evidence to look for, give other pairs")
+            raise ValueError(
+                f"F is the same without the {side} (to {TINY:g}): there is no evidence to look for, give other pairs"
+            )
         shares.append((left - least) / (whole - least))
     return shares
 
