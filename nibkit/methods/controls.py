@@ -157,14 +157,9 @@ def randomised(clip: Clip, stage: str | Sequence[str], seed: int = 0) -> Clip:
     Raises:
         ValueError: an unknown stage, a seed that is none, or a weight that is no float (quantised).
     """
-    seed = check_seed(seed)
-    check_clip(clip)
-    chosen = [stage] if isinstance(stage, str) else list(stage)
-    groups = {side: stages(clip, side) for side in SIDES}
-    groups["last_block"] = tuple(f"{side}_block_{getattr(clip, side).depth - 1}" for side in SIDES)
-    known = [*groups, *groups["image"], *groups["text"]]
+    seed, parts = check_seed(seed), check_stages(clip, stage)
     new = Clip(copy.deepcopy(clip.model), clip.tokenizer, clip.image_processor, clip.name)
-    for name in dict.fromkeys(part for one in chosen for part in groups.get(check_choice("stage", one, known), (one,))):
+    for name in parts:
         for key, weight in _part(new, name).named_parameters():
             if not weight.is_floating_point():
                 raise ValueError(f"weight {key} of {name} is {weight.dtype}: only floats can be drawn anew")
@@ -173,6 +168,16 @@ def randomised(clip: Clip, stage: str | Sequence[str], seed: int = 0) -> Clip:
             drawn = old.mean() + old.std() * generator.standard_normal(old.shape)
             weight.data = torch.from_numpy(drawn).to(weight.data)
     return new
+
+
+def check_stages(clip: Clip, stage: str | Sequence[str]) -> list[str]:
+    """The parts that one or several names of ``randomised``'s stages mean, each once. ValueError if one is unknown."""
+    check_clip(clip)
+    groups = {side: stages(clip, side) for side in SIDES}
+    groups["last_block"] = tuple(f"{side}_block_{getattr(clip, side).depth - 1}" for side in SIDES)
+    known = [*groups, *groups["image"], *groups["text"]]
+    chosen = [check_choice("stage", one, known) for one in ([stage] if isinstance(stage, str) else stage)]
+    return list(dict.fromkeys(part for one in chosen for part in groups.get(one, (one,))))
 
 
 def _part(clip: Clip, name: str) -> nn.Module:

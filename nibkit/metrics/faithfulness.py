@@ -7,6 +7,7 @@ with their signs. Where an order is compared, ρ is Spearman's rank correlation;
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy import stats
 from ..checks import check_batch_size, check_seed, check_whole
 from ..data.scenes import Scene
 from ..methods.attribution import Attribution
-from ..methods.controls import randomised, stages
+from ..methods.controls import check_stages, randomised, stages
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
 from .localisation import phrase_numbers
@@ -65,12 +66,17 @@ def randomisation(
     """
     which = cascade(clip) | {"text": "text"} if which is None else which
     named = dict(which) if isinstance(which, Mapping) else {one: one for one in which}
-    others = {(label, check_seed(seed)): (parts, seed) for label, parts in named.items() for seed in seeds}
+    for name, given in (("which", named), ("seeds", seeds)):
+        if not len(given):
+            raise ValueError(f"{name} is empty: there is nothing to draw anew")
+    for parts, seed in itertools.product(named.values(), seeds):
+        check_stages(clip, parts)
+        check_seed(seed)
     inputs = clip.check(inputs)
     _, words = find_words(clip, inputs)
     before = explain(clip, inputs)
     tables = []
-    for (label, seed), (parts, _) in others.items():
+    for (label, parts), seed in itertools.product(named.items(), seeds):
         after = explain(randomised(clip, parts, seed), inputs)
         image = [rho(a, b) for a, b in zip(before.image.flatten(1), after.image.flatten(1))]
         text = [rho(a[row], b[row]) for a, b, row in zip(before.text, after.text, words)]
