@@ -75,13 +75,15 @@ def suggested_layers(clip: nk.Clip, count: int = 100) -> pd.DataFrame:
 
     Pairs that the rule sees are others than those that judge it. average_precision: of the named object's mask (plausibility).
     removal_image, removal_text: ``agreement`` with what F loses, one or all named. present: the share of captions in which the
-    phrase that is true of the picture gets more than the one that is not.
+    phrase that is true of the picture gets more than the one that is not. infidelity_image, infidelity_text: another rule that
+    needs no truth would be their minimum (``nk.infidelity``, 40 draws, on the rule's own pairs).
     """
-    table = surviving(clip, pairs_of(clip, count, "all", SEED + 1)[1])
-    picked = nk.suggest_layer(clip, pairs_of(clip, count, "all", SEED + 1)[1])
+    _, unseen = pairs_of(clip, count, "all", SEED + 1)
+    table, picked = surviving(clip, unseen), nk.suggest_layer(clip, unseen)
     table["picked"] = [" ".join(side for side, layer in zip(controls.SIDES, picked) if layer == l) for l in table["layer"]]
     pairs = {captions: pairs_of(clip, count, captions) for captions in CAPTIONS}
     truth = {"average_precision": [], "removal_image": [], "removal_text": [], "present": []}
+    truth |= {f"infidelity_{side}": [] for side in controls.SIDES}
     for layer in range(max(clip.image.depth, clip.text.depth)):
         cut = min(layer, clip.image.depth - 1), min(layer, clip.text.depth - 1)
         maps = {captions: nk.nib(clip, inputs, layer=cut) for captions, (_, inputs) in pairs.items()}
@@ -94,6 +96,9 @@ def suggested_layers(clip: nk.Clip, count: int = 100) -> pd.DataFrame:
         truth["removal_text"].append(agree["all"]["text"])
         phrases = removed["absent"].query("side == 'text'").pivot(index="pair", columns="named", values="map")
         truth["present"].append((phrases[True] > phrases[False]).mean())
+        errors = nk.infidelity(clip, unseen, nk.nib(clip, unseen, layer=cut), draws=40).groupby("side")["infidelity"].mean()
+        for side, error in errors.items():
+            truth[f"infidelity_{side}"].append(error)
     return table.join(pd.DataFrame(truth))
 
 
