@@ -131,3 +131,27 @@ def test_on_the_bundled_model_both_are_seven_or_eight():
     inputs = clip.prepare([s.image for s in scenes], [s.caption for s in scenes])
     image, text = suggest_layer(clip, inputs)
     assert image in (7, 8) and text in (7, 8)
+
+
+def test_the_docstring_says_what_was_found():
+    """Its figures are the stored rows' (``data/recipes/make_faithfulness.py``)."""
+    rows = nk.results("suggested_layers").query("model == 'shapes'").set_index("layer")
+    (image,), (text,) = (rows.index[rows["picked"].fillna("").str.contains(side)] for side in ("image", "text"))
+    assert (
+        (image, text) == (8, 8) and (rows.loc[8, ["image", "text"]] < 0.5).all() and (rows.loc[9, ["image", "text"]] > 0.5).all()
+    )
+    assert round(rows.loc[8, "average_precision"], 2) == 0.63 and round(rows["average_precision"].max(), 2) == 0.66
+    assert rows["average_precision"].idxmax() == 7
+    assert rows.loc[8, "removal_image"] == pytest.approx(rows["removal_image"].max(), abs=0.006)
+    assert (rows.loc[8, "present"], rows["present"].max()) == (0.95, 0.97)
+    assert rows.loc[8, "removal_text"] == pytest.approx(0.39, abs=0.006) and rows["removal_text"].max() == pytest.approx(
+        0.46, abs=0.006
+    )
+    text = " ".join(suggest_layer.__doc__.split())
+    for said in (
+        ".63 where the best layer, 7, has .66",
+        "ρ = .85",
+        "95 %, where the best layer has 97 %",
+        "ρ = .39 where layer 5 has .46",
+    ):
+        assert said in text, said
