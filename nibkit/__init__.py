@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .data import datasets as datasets
     from .data import emoji as emoji
     from .data import shapes as shapes
+    from .data.scenes import Scene as Scene
     from .evaluation.evaluate import evaluate as evaluate
     from .evaluation.report import format_summary as format_summary
     from .evaluation.report import plot_summary as plot_summary
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .methods.attention import saliency as saliency
     from .methods.attribution import Attribution as Attribution
     from .methods.cplrp import cplrp as cplrp
+    from .methods.evidence import suggest_layer as suggest_layer
     from .methods.gradcam import gradcam as gradcam
     from .methods.gradeclip import gradeclip as gradeclip
     from .methods.legrad import legrad as legrad
@@ -49,15 +51,18 @@ if TYPE_CHECKING:
     from .methods.registry import BEYOND as BEYOND
     from .methods.registry import METHODS as METHODS
     from .methods.rise import rise as rise
+    from .metrics import faithfulness as faithfulness
     from .metrics.confidence import confidence as confidence
     from .metrics.costs import count_passes as count_passes
     from .metrics.curves import curves as curves
     from .metrics.curves import insertion_deletion as insertion_deletion
     from .metrics.localisation import localisation as localisation
+    from .metrics.perturbation import infidelity as infidelity
+    from .metrics.perturbation import max_sensitivity as max_sensitivity
     from .model.clip import Clip as Clip
     from .model.inputs import Inputs as Inputs
-    from .model.loading import MODELS as MODELS
     from .model.loading import load_clip as load_clip
+    from .resources import MODELS as MODELS
     from .resources import results as results
     from .show import plots as plots
     from .theory import bottleneck as bottleneck
@@ -70,6 +75,7 @@ _MODULES = {  # public modules, and where they lie
     "controls": "methods.controls",
     "datasets": "data.datasets",
     "emoji": "data.emoji",
+    "faithfulness": "metrics.faithfulness",
     "paper": "course.paper",
     "plots": "show.plots",
     "quadrature": "theory.quadrature",
@@ -81,7 +87,8 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "Clip": "model.clip",
     "Inputs": "model.inputs",
     "METHODS": "methods.registry",
-    "MODELS": "model.loading",
+    "MODELS": "resources",
+    "Scene": "data.scenes",
     "chefer": "methods.attention",
     "claim": "course.claims",
     "confidence": "metrics.confidence",
@@ -93,11 +100,13 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "format_summary": "evaluation.report",
     "gradcam": "methods.gradcam",
     "gradeclip": "methods.gradeclip",
+    "infidelity": "metrics.perturbation",
     "insertion_deletion": "metrics.curves",
     "legrad": "methods.legrad",
     "load_clip": "model.loading",
     "localisation": "metrics.localisation",
     "m2ib": "methods.m2ib",
+    "max_sensitivity": "metrics.perturbation",
     "mfaba": "methods.mfaba",
     "nib": "methods.nib",
     "plot_summary": "evaluation.report",
@@ -105,6 +114,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "results": "resources",
     "rise": "methods.rise",
     "saliency": "methods.attention",
+    "suggest_layer": "methods.evidence",
     "summarise": "evaluation.summary",
 }
 __all__ = sorted([*_MODULES, *_NAMES])

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+MODELS = {  # bundled, each in data/NAME-clip with its card
+    "shapes": "coloured shapes; patches taught by masks, class token reset in training: evidence is kept late",
+    "shapes-no-reset": "coloured shapes; patches taught by masks, no reset",
+    "shapes-captions-only": "coloured shapes; taught by captions alone",
+    "emoji": "everyday things on photographs; taught by captions alone",
+}
+
 
 def data_dir() -> Path:
     """The folder with the bundled data: ``NIBKIT_DATA`` where that is set; else a clone's ``data``; else what the wheel holds.

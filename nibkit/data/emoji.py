@@ -12,15 +12,16 @@ photographs in the public domain; see ``data/emoji/README.md``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..checks import check_number
 from ..resources import data_dir
-from .scenes import SIZE, Scene, check_world, write_caption
+from .scenes import SIZE, Scene, check_world, redraw, visible, write_caption
 
 CHARACTERS = {
     "dog": "🐶", "cat": "🐱", "rabbit": "🐰", "fox": "🦊", "bear": "🐻", "panda": "🐼", "lion": "🦁", "cow": "🐮",
@@ -97,17 +98,25 @@ def world(
     contrast: float = 1.0,
 ) -> Callable[[int], Scene]:
     """The function that draws scene i of ``sample`` with these arguments, which are checked now."""
-    n, seed, (fewest, most), reach = check_world(n, seed, captions, objects, size)
+    n, seed, count, reach = check_world(n, seed, captions, objects, size)
     clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
 
     def make(i: int) -> Scene:
-        rng = np.random.default_rng([seed, i])
-        names = [NAMES[j] for j in rng.choice(len(NAMES), size=int(rng.integers(fewest, most + 1)), replace=False)]
-        image, things, masks = draw(names, rng, size=reach, clutter=clutter, contrast=contrast)
+        paint = functools.partial(_paint, (seed, i), count, size=reach, clutter=clutter, contrast=contrast)
+        image, things, masks, rng = paint()
         written, named = write_caption(things, rng, captions, alternatives=alternatives)
-        return Scene(image, " and ".join(written), things, masks, written, named)
+        return Scene(image, " and ".join(written), things, masks, written, named, functools.partial(redraw, paint))
 
     return make
+
+
+def _paint(
+    key: tuple[int, int], count: tuple[int, int], **options: Any
+) -> tuple[Image.Image, tuple[Emoji, ...], np.ndarray, np.random.Generator]:
+    """The picture of scene ``key``, (seed, i), with its things and masks, and the generator, which its caption goes on with."""
+    rng = np.random.default_rng(key)
+    names = [NAMES[j] for j in rng.choice(len(NAMES), size=int(rng.integers(count[0], count[1] + 1)), replace=False)]
+    return *draw(names, rng, **options), rng
 
 
 def alternatives(thing: Emoji | None) -> Iterable[str]:
@@ -122,27 +131,28 @@ def draw(
     size: tuple[float, float] = (24.0, 44.0),
     clutter: float = 0.5,
     contrast: float = 1.0,
+    without: Collection[int] = (),
 ) -> tuple[Image.Image, tuple[Emoji, ...], np.ndarray]:
     """Draw the named things at random places: (image, placed things, masks bool [k, 224, 224]).
 
-    Of each thing at least six tenths are seen.
+    Of each thing at least six tenths are seen. without: numbers of things that are left out; all random numbers are drawn as with
+    them. Their masks are empty, and those of things that they covered are whole.
     """
     canvas = _ground(rng, clutter)
     base = canvas.mean(axis=(0, 1))
     while True:  # placed again in the rare case that a thing would be mostly hidden
         things = _place(names, rng, size)
         layers = [_layer(thing) for thing in things]
-        masks = np.zeros((len(things), SIZE, SIZE), dtype=bool)
-        for i, (rows, cols, pixels) in enumerate(layers):
-            masks[:i, rows, cols] &= pixels[..., 3] <= 0.5
-            masks[i, rows, cols] = pixels[..., 3] > 0.5
-        if all(m.sum() >= 0.6 * (pixels[..., 3] > 0.5).sum() for m, (_, _, pixels) in zip(masks, layers)):
+        alphas = [(rows, cols, pixels[..., 3]) for rows, cols, pixels in layers]
+        masks = visible(alphas)
+        if all(m.sum() >= 0.6 * (alpha > 0.5).sum() for m, (_, _, alpha) in zip(masks, alphas)):
             break
-    for rows, cols, pixels in layers:
+    for i, (rows, cols, pixels) in enumerate(layers):
         color = base + contrast * (pixels[..., :3] - base)
-        canvas[rows, cols] += pixels[..., 3:] * (color - canvas[rows, cols])
+        if i not in without:
+            canvas[rows, cols] += pixels[..., 3:] * (color - canvas[rows, cols])
     canvas += 0.02 * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
-    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), things, masks
+    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), things, visible(alphas, without)
 
 
 def _place(names: Sequence[str], rng: np.random.Generator, size: tuple[float, float]) -> tuple[Emoji, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from ..checks import check_choice, check_number, check_seed, check_whole
 
 SIZE = 224  # pixels; the input size of CLIP ViT-B/32
+Redraw = Callable[[frozenset[int]], tuple[Image.Image, np.ndarray]]
 CAPTIONS = ("all", "some", "one", "two", "wrong", "absent")
 
 
@@ -33,6 +35,7 @@ class Scene:
     image: RGB PIL image, 224 × 224. objects: k objects, drawn in this order (later ones cover earlier ones); see ``Thing``.
     masks: bool [k, 224, 224], the *visible* part of each object, never empty.
     phrases: what the caption names, in order; named: for each phrase the index of its object, None if there is none.
+    redraw: (numbers of objects) -> the picture without them and all masks then, theirs empty; what ``without`` asks.
     """
 
     image: Image.Image
@@ -41,6 +44,49 @@ class Scene:
     masks: np.ndarray
     phrases: tuple[str, ...]
     named: tuple[int | None, ...]
+    redraw: Redraw | None = field(default=None, repr=False, compare=False)
+
+    def without(self, i: int) -> Scene:
+        """The same scene without object i: what stood behind it, ground or object, comes into sight, to the pixel.
+
+        The caption stays as it is; a phrase that named object i now names nothing. Every other pixel stays as it was.
+        Raises ValueError if there is no object i, or if the world that drew the scene can't draw it again.
+        """
+        i = check_whole("i", i, 0, len(self.objects) - 1, purpose=f": the scene has {len(self.objects)} objects")
+        if self.redraw is None:
+            raise ValueError("this scene can't be drawn again: it needs redraw=, which the worlds' own sample gives it")
+        image, masks = self.redraw(frozenset({i}))
+        return Scene(
+            image,
+            self.caption,
+            self.objects[:i] + self.objects[i + 1 :],
+            np.delete(masks, i, axis=0),
+            self.phrases,
+            tuple(None if k in (None, i) else k - (k > i) for k in self.named),
+            functools.partial(_without, i, self.redraw),
+        )
+
+
+def visible(coverage: Sequence[tuple[slice, slice, np.ndarray]], without: Collection[int] = ()) -> np.ndarray:
+    """What can be seen of each object, bool [k, 224, 224]: what it covers and no later one does; nothing of those left out."""
+    masks = np.zeros((len(coverage), SIZE, SIZE), dtype=bool)
+    for i, (rows, cols, alpha) in enumerate(coverage):
+        if i not in without:
+            masks[:i, rows, cols] &= alpha <= 0.5
+            masks[i, rows, cols] = alpha > 0.5
+    return masks
+
+
+def redraw(paint: Callable[..., tuple], without: frozenset[int]) -> tuple[Image.Image, np.ndarray]:
+    """``paint``'s random draws once more, without these objects: (picture, masks); what a world gives a scene as ``redraw``."""
+    image, _, masks, _ = paint(without=without)
+    return image, masks
+
+
+def _without(i: int, redraw: Redraw, more: frozenset[int]) -> tuple[Image.Image, np.ndarray]:
+    """The drawing of a scene that lacks object i already, without ``more`` of those that are left."""
+    image, masks = redraw(frozenset({i}) | {k + (k >= i) for k in more})
+    return image, np.delete(masks, i, axis=0)
 
 
 def write_caption(

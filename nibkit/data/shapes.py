@@ -10,7 +10,8 @@ scored against the truth, and a caption can be made wrong in exactly one word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 
 from ..checks import check_number
 from .outlines import DISTANCE
-from .scenes import SIZE, Scene, check_world, write_caption
+from .scenes import SIZE, Scene, check_world, redraw, visible, write_caption
 
 COLORS = {
     "red": (0.85, 0.12, 0.12),
@@ -91,17 +92,24 @@ def world(
     contrast: float = 1.0,
 ) -> Callable[[int], Scene]:
     """The function that draws scene i of ``sample`` with these arguments, which are checked now."""
-    n, seed, (fewest, most), reach = check_world(n, seed, captions, objects, size)
+    n, seed, count, reach = check_world(n, seed, captions, objects, size)
     clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
 
     def make(i: int) -> Scene:
-        rng = np.random.default_rng([seed, i])
-        names = draw_names(rng, int(rng.integers(fewest, most + 1)))
-        image, placed, masks = draw(names, rng, size=reach, clutter=clutter, contrast=contrast)
+        paint = functools.partial(_paint, (seed, i), count, size=reach, clutter=clutter, contrast=contrast)
+        image, placed, masks, rng = paint()
         written, named = write_caption(placed, rng, captions, alternatives=alternatives)
-        return Scene(image, " and ".join(written), placed, masks, written, named)
+        return Scene(image, " and ".join(written), placed, masks, written, named, functools.partial(redraw, paint))
 
     return make
+
+
+def _paint(
+    key: tuple[int, int], count: tuple[int, int], **options: Any
+) -> tuple[Image.Image, tuple[Object, ...], np.ndarray, np.random.Generator]:
+    """The picture of scene ``key``, (seed, i), with its objects and masks, and the generator, which its caption goes on with."""
+    rng = np.random.default_rng(key)
+    return *draw(draw_names(rng, int(rng.integers(count[0], count[1] + 1))), rng, **options), rng
 
 
 def draw_names(rng: np.random.Generator, k: int) -> list[tuple[str, str]]:
@@ -122,24 +130,27 @@ def draw(
     size: tuple[float, float] = (24.0, 40.0),
     clutter: float = 0.25,
     contrast: float = 1.0,
+    without: Collection[int] = (),
 ) -> tuple[Image.Image, tuple[Object, ...], np.ndarray]:
-    """Draw the named shapes at random places: (image, placed objects, masks bool [k, 224, 224])."""
+    """Draw the named shapes at random places: (image, placed objects, masks bool [k, 224, 224]).
+
+    without: numbers of objects that are left out; all random numbers are drawn as with them. Their masks are empty, and those
+    of objects that they covered are whole.
+    """
     canvas = _background(rng, clutter)
     base = canvas.mean(axis=(0, 1))
     while True:  # placed again in the rare case that an object would be mostly hidden
         objects = _place(names, rng, size)
         coverage = [_coverage(o) for o in objects]
-        masks = np.zeros((len(objects), SIZE, SIZE), dtype=bool)
-        for i, (rows, cols, alpha) in enumerate(coverage):
-            masks[:i, rows, cols] &= alpha <= 0.5
-            masks[i, rows, cols] = alpha > 0.5
+        masks = visible(coverage)
         if all(m.sum() >= 0.6 * (a > 0.5).sum() for m, (_, _, a) in zip(masks, coverage)):
             break
-    for thing, (rows, cols, alpha) in zip(objects, coverage):
+    for i, (thing, (rows, cols, alpha)) in enumerate(zip(objects, coverage)):
         color = base + contrast * (np.array(COLORS[thing.color]) + rng.uniform(-0.04, 0.04, 3) - base)
-        canvas[rows, cols] += alpha[..., None] * (color - canvas[rows, cols])
+        if i not in without:
+            canvas[rows, cols] += alpha[..., None] * (color - canvas[rows, cols])
     canvas += 0.02 * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
-    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), objects, masks
+    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), objects, visible(coverage, without)
 
 
 def _place(names: Sequence[tuple[str, str]], rng: np.random.Generator, size: tuple[float, float]) -> tuple[Object, ...]:

@@ -1,21 +1,30 @@
-"""Maps that explain nothing, or everything: what a metric gives them says what it rewards. Notebook 09.
+"""Maps that explain nothing, or everything, or another model: what a metric gives them says what it rewards. Notebook 09.
 
-Each is called as the methods are, (clip, inputs, **options) -> Attribution, so it can stand beside them in any table.
+Each map is called as the methods are, (clip, inputs, **options) -> Attribution, so it can stand beside them in any table.
+``randomised`` makes the other models: copies whose weights are drawn anew (Adebayo et al., 2018).
 """
 
 from __future__ import annotations
 
+import copy
 import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as nnf
 
-from ..checks import check_number, check_seed
-from ..model.clip import Clip, find_words
+from ..checks import check_choice, check_number, check_seed
+from ..model.clip import Clip, check_clip, find_words
 from ..model.inputs import Inputs
 from ..model.views import seen_masks
 from .attribution import Attribution, Scaled
+from .nib import nib
+
+SIDES = ("image", "text")
 
 
 def ones_map(clip: Clip, inputs: Inputs) -> Attribution:
@@ -87,6 +96,101 @@ def oracle_map(
     return _attribution(Scaled, clip, inputs, image, words, "oracle", pixels)
 
 
+def reference_map(clip: Clip, inputs: Inputs, masks: np.ndarray | torch.Tensor) -> Attribution:
+    """The truth on the model's own grid: the share of each patch that the named object covers; masks as in ``oracle_map``.
+
+    What a map of patches can reach, where the oracle's pixels can't be reached. (Not shown to be the highest such map.)
+    """
+    oracle = oracle_map(clip, inputs, masks)
+    return replace(oracle, pixels=None, method="reference")
+
+
+def every_object_map(clip: Clip, inputs: Inputs, all_masks: np.ndarray | torch.Tensor) -> Attribution:
+    """Every object alike, whatever the caption names: a map that never read the caption. On the model's grid, every word is 1.
+
+    all_masks: bool [B, H, W], all that is not ground (``localisation``'s masks | distractors); sizes as in ``oracle_map``.
+    """
+    return replace(reference_map(clip, inputs, all_masks), method="every")
+
+
+def another_caption_map(
+    clip: Clip, inputs: Inputs, others: Inputs, method: Callable[..., Attribution] = nib, **options: Any
+) -> Attribution:
+    """Each picture explained with another caption, each caption with another picture, by ``method`` with its options.
+
+    A map that stays the same then explains the picture, not the pair. others: as many pairs, or one for all. Raises ValueError
+    if they are of another number.
+    """
+    inputs, others = clip.check(inputs), clip.check(others)
+    if len(others) not in (1, len(inputs)):
+        raise ValueError(f"others must be one pair or {len(inputs)}, one for each of inputs; got {len(others)}")
+    others = others[[0] * len(inputs)] if len(others) == 1 else others
+    image = method(clip, replace(others, pixel_values=inputs.pixel_values, views=inputs.views), **options)
+    text = method(clip, replace(inputs, pixel_values=others.pixel_values, views=others.views), **options)
+    return replace(
+        image, text=text.text, tokens=text.tokens, words=text.words, similarity=clip.similarity(inputs), method="another caption"
+    )
+
+
+# --- other models -------------------------------------------------------------------------------------------------------------
+
+
+def stages(clip: Clip, side: str = "image") -> tuple[str, ...]:
+    """The parts of one encoder from the top down, as ``randomised`` calls them: "image_projection", "image_norm",
+    "image_block_11", …, "image_block_0", "image_embeddings". Raises ValueError if side is neither "image" nor "text"."""
+    check_choice("side", side, SIDES)
+    check_clip(clip)
+    blocks = [f"block_{k}" for k in reversed(range(getattr(clip, side).depth))]
+    return tuple(f"{side}_{part}" for part in ("projection", "norm", *blocks, "embeddings"))
+
+
+def randomised(clip: Clip, stage: str | Sequence[str], seed: int = 0) -> Clip:
+    """A copy with the weights of one stage drawn anew, or of several at once (Adebayo et al., 2018); clip stays as it is.
+
+    Each tensor is drawn from a normal law with its own mean and standard deviation, so that states keep their size while all that
+    was learned is lost. What is drawn depends on the seed and the tensor's name alone: a part is the same in every cascade.
+
+    Args:
+        stage: one of ``stages``; "last_block" (of both encoders); "image" or "text" (a whole encoder); or several of these.
+        seed: of the draws, a whole number, 0 or more.
+
+    Raises:
+        ValueError: an unknown stage, a seed that is none, or a weight that is no float (quantised).
+    """
+    seed, parts = check_seed(seed), check_stages(clip, stage)
+    new = Clip(copy.deepcopy(clip.model), clip.tokenizer, clip.image_processor, clip.name)
+    for name in parts:
+        for key, weight in _part(new, name).named_parameters():
+            if not weight.is_floating_point():
+                raise ValueError(f"weight {key} of {name} is {weight.dtype}: only floats can be drawn anew")
+            generator = np.random.default_rng([seed, zlib.crc32(f"{name}.{key}".encode())])
+            old = weight.detach().double().cpu().numpy()
+            drawn = old.mean() + old.std() * generator.standard_normal(old.shape)
+            weight.data = torch.from_numpy(drawn).to(weight.data)
+    return new
+
+
+def check_stages(clip: Clip, stage: str | Sequence[str]) -> list[str]:
+    """The parts that one or several names of ``randomised``'s stages mean, each once. ValueError if one is unknown."""
+    check_clip(clip)
+    groups = {side: stages(clip, side) for side in SIDES}
+    groups["last_block"] = tuple(f"{side}_block_{getattr(clip, side).depth - 1}" for side in SIDES)
+    known = [*groups, *groups["image"], *groups["text"]]
+    chosen = [check_choice("stage", one, known) for one in ([stage] if isinstance(stage, str) else stage)]
+    return list(dict.fromkeys(part for one in chosen for part in groups.get(one, (one,))))
+
+
+def _part(clip: Clip, name: str) -> nn.Module:
+    """The modules of a stage of ``stages``."""
+    side, _, part = name.partition("_")
+    tower = getattr(clip, side)
+    if part.startswith("block_"):
+        return tower.blocks[int(part.removeprefix("block_"))]
+    if part == "embeddings":  # with the norm that CLIP's image encoder has behind them
+        return nn.ModuleList([tower.embeddings, *([tower.pre_norm] if tower.is_image else [])])
+    return getattr(tower, part)
+
+
 def controls(
     clip: Clip,
     inputs: Inputs,
@@ -94,7 +198,8 @@ def controls(
     masks: np.ndarray | torch.Tensor | None = None,
     words: np.ndarray | torch.Tensor | None = None,
 ) -> dict[str, Attribution]:
-    """The controls by name: "ones", "random", "centre" and, where the truth is known, "oracle"."""
+    """The controls by name: "ones", "random", "centre" and, where the truth is known, "oracle" (see also "reference",
+    "every object" and "another caption": ``reference_map``, ``every_object_map``, ``another_caption_map``)."""
     maps = {"ones": ones_map(clip, inputs), "random": random_map(clip, inputs, seed), "centre": centre_map(clip, inputs)}
     return maps if masks is None else maps | {"oracle": oracle_map(clip, inputs, masks, words)}
 

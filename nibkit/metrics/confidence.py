@@ -36,18 +36,21 @@ def confidence(
     Args:
         clip, inputs: the model and B pairs.
         att: their maps. A ``attribution.Scaled`` is used as it is; all others are min–max scaled.
-        protocol: how the caption is scaled (the picture: its heatmap times the normalised pixels, under both).
+        protocol: how the caption is scaled (the picture: its heatmap times the normalised pixels, under all three).
             "paper": min–max over all tokens, then start and end token are cut off, and "before" is the caption so cut, too. The
             model then reads the highest id that is left (``eos_token_id`` 2) or the first token (other configurations), see
             ``masking.cut_captions``; what stands behind it is inert. A repeated token's row is scaled once for each occurrence.
             "eos": min–max over the words; start and end token are kept and not scaled, each position on its own.
             A caption of one word has a constant map there: the word is taken away.
+            "m2ib": as M2IB's own published code (Wang et al., 2023) has it. Start and end token are cut off as in "paper"; words
+            at or below the median of the caption's map (any map's, a ``Scaled``'s too) have their *ids* multiplied by 0. Id 0 is
+            some other token, and the position that is read may move: it is found anew in the caption so changed.
         batch_size: how many go through an encoder at once; it never changes the result.
 
     Returns:
         DataFrame, a row per pair: image_drop, image_increase, text_drop, text_increase (percent); image_relative_drop and
         text_relative_drop (percent, see ``relative_drop``); image_before, image_after, text_before, text_after (cosines);
-        text_position, the position in the caption whose state is read.
+        text_position, the position in the caption whose state is read (under "m2ib": before its ids are changed).
 
     Raises:
         ValueError, TypeError: an unknown protocol, maps that are not of these inputs or hold NaN or infinity, a caption with
@@ -63,11 +66,15 @@ def confidence(
     if protocol == "eos":
         captions, weights = inputs, torch.where(words, token_weights(att, words), 1.0)
     else:
-        captions = cut(inputs, words)
+        captions = cut(inputs, words)  # which "m2ib" has in common with "paper"
         weights = compound(captions, shift(token_weights(att, real), words)[0])
 
     image, scaled_image = encode(clip.image, inputs, None, lambda rows: heat[rows], batch_size=batch_size)
-    text, scaled_text = encode(clip.text, captions, None, lambda rows: weights[rows], batch_size=batch_size)
+    if protocol == "m2ib":
+        kept = shift(above_median(att, words), words)[0]
+        text, scaled_text = (encode(clip.text, c, None, batch_size=batch_size)[0] for c in (captions, with_ids(captions, kept)))
+    else:
+        text, scaled_text = encode(clip.text, captions, None, lambda rows: weights[rows], batch_size=batch_size)
     whole = text if protocol == "eos" else encode(clip.text, inputs, None, batch_size=batch_size)[0]
     cosines = {
         "image": (cosine(image, whole), cosine(scaled_image, whole)),
@@ -83,6 +90,18 @@ def confidence(
         table |= dict(zip((f"{side}_before", f"{side}_after"), scores))
     start = 0 if protocol == "eos" else first(words)[:, 0]  # of what is encoded, in the caption
     return pd.DataFrame(table | {"text_position": (start + clip.text.pooled(captions)).cpu().numpy()})
+
+
+def above_median(att: Attribution, words: torch.Tensor) -> torch.Tensor:
+    """Bool [B, T]: the words whose value is above the median of their caption's words (of an even number: the middle's mean)."""
+    values = att.text.to(words.device).double()
+    median = values.masked_fill(~words, torch.nan).nanquantile(0.5, dim=1, keepdim=True)
+    return words & (values > median)
+
+
+def with_ids(captions: Inputs, kept: torch.Tensor) -> Inputs:
+    """The captions with the ids of all other tokens multiplied by 0, [B, T], and without their strings."""
+    return Inputs(captions.pixel_values, captions.input_ids * kept, captions.attention_mask)
 
 
 def relative_drop(before: ArrayLike, after: ArrayLike) -> np.ndarray:

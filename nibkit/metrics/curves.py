@@ -13,7 +13,7 @@ from ..methods.attribution import Attribution
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
 from ..model.towers import Tower
-from .masking import check_maps, cosine, encode
+from .masking import check_maps, cosine, encode, to_pixels
 
 
 def curves(
@@ -53,10 +53,8 @@ def curves(
 
     values = att.image if unit == "patch" else att.heatmap((height, width), normalize=None)
     pixel_ranks = rank(values.flatten(1)).unflatten(1, values.shape[1:]).to(clip.device)
-    if unit == "patch":  # each pixel has its patch's rank; what is left at the edges goes with the last patch
-        size = clip.image.patch_size
-        y, x = (torch.arange(length).div(size, rounding_mode="floor").clamp_max(grid - 1) for length in (height, width))
-        pixel_ranks = pixel_ranks[:, y][:, :, x]
+    if unit == "patch":
+        pixel_ranks = to_pixels(clip.image, pixel_ranks)
     token_ranks = rank(att.text.to(clip.device).masked_fill(~words, -torch.inf)).masked_fill(~words, -1)
     image_points = [np.round(np.linspace(0, count, steps + 1)).astype(int)] * len(inputs)
     text_points = [np.arange(n + 1) for n in words.sum(1).tolist()]

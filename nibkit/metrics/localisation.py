@@ -40,24 +40,36 @@ def named_words(scenes: Sequence[Scene], inputs: Inputs) -> np.ndarray:
 
     ValueError if the inputs came without word numbers (``clip.prepare`` makes them) or are of other captions.
     """
+    named = np.zeros(tuple(inputs.input_ids.shape), dtype=bool)
+    real = inputs.attention_mask.cpu().numpy() != 0
+    for i, (scene, numbers) in enumerate(zip(scenes, phrase_numbers(scenes, inputs))):
+        true = [k for k, number in enumerate(scene.named) if number is not None]
+        named[i, real[i]] = np.isin(numbers, true)
+    return named
+
+
+def phrase_numbers(scenes: Sequence[Scene], inputs: Inputs) -> list[np.ndarray]:
+    """For each caption, the number of the phrase that each of its tokens belongs to; −1 for start, end and " and ".
+
+    ValueError as ``named_words``.
+    """
     if inputs.words is None or inputs.tokens is None:
         raise ValueError("inputs have no word numbers: make them with clip.prepare")
     if len(scenes) != len(inputs):
         raise ValueError(f"{len(scenes)} scenes but {len(inputs)} pairs: give the scenes that the inputs were made of")
-    named = np.zeros(tuple(inputs.input_ids.shape), dtype=bool)
-    real = inputs.attention_mask.cpu().numpy() != 0
+    numbers = []
     for i, scene in enumerate(scenes):
-        true: list[bool] = []  # for each word of the caption
-        for phrase, number in zip(scene.phrases, scene.named):
-            true += [number is not None] * len(phrase.split()) + [False]  # the last for "and"
+        of_word: list[int] = []  # for each word of the caption
+        for k, phrase in enumerate(scene.phrases):
+            of_word += [k] * len(phrase.split()) + [-1]  # the last for "and"
         spelt: dict[int, str] = {}
         for token, word in zip(inputs.tokens[i], inputs.words[i]):
             if word is not None:
                 spelt[word] = spelt.get(word, "") + token
         if " ".join(spelt.values()) != scene.caption:
             raise ValueError(f"caption {i} is not {scene.caption!r}: give the scenes that the inputs were made of")
-        named[i, real[i]] = [word is not None and true[word] for word in inputs.words[i]]
-    return named
+        numbers.append(np.array([-1 if word is None else of_word[word] for word in inputs.words[i]]))
+    return numbers
 
 
 # --- scores -------------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from ..model.captions import first
 from ..model.clip import Clip, find_words
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched
-from ..model.towers import Tower
+from ..model.towers import ImageTower, Tower
 
 Weights = Callable[[np.ndarray], torch.Tensor]  # (some rows' numbers) -> their weights [r, H, W] or [r, T]
 
@@ -128,6 +128,12 @@ def embed_scaled(tower: Tower, inputs: Inputs, weights: torch.Tensor) -> torch.T
     raw = tower.raw(inputs)
     weights = weights[:, None] if tower.is_image else weights[:, : raw.shape[1], None]
     return tower.enter(raw * weights.to(raw))
+
+
+def to_pixels(tower: ImageTower, values: torch.Tensor) -> torch.Tensor:
+    """Values of patches [B, gh, gw] as those of their pixels [B, H, W]; what is left at the edges goes with the last patch."""
+    place = torch.arange(tower.image_size).div(tower.patch_size, rounding_mode="floor").clamp_max(tower.grid - 1)
+    return values[:, place][:, :, place]
 
 
 def cosine(features: torch.Tensor, target: torch.Tensor) -> np.ndarray:

@@ -5,7 +5,7 @@ Names alone: who only reads a table of results loads no model's code for them.
 
 from __future__ import annotations
 
-PROTOCOLS = ("paper", "eos")  # how a caption is scaled; see ``confidence``
+PROTOCOLS = ("paper", "eos", "m2ib")  # how a caption is scaled; see ``confidence``
 PASSES = ("forward", "backward", "forward_image", "forward_text", "backward_image", "backward_text")  # as ``costs.Passes`` has
 COSTS = ("seconds", "fps", "peak_memory", *PASSES)
 LESS = ("drop", "deletion", "seconds", "memory", "forward", "backward")

@@ -14,17 +14,11 @@ from pathlib import Path
 import torch
 
 from ..checks import check_choice, one_line
-from ..resources import data_dir
+from ..resources import MODELS, data_dir
 from .clip import Clip
 from .fidelity import REFUSED, check_weights
 from .views import check_scale
 
-MODELS = {  # bundled, each in data/NAME-clip with its card
-    "shapes": "coloured shapes; patches taught by masks, class token reset in training: evidence is kept late",
-    "shapes-no-reset": "coloured shapes; patches taught by masks, no reset",
-    "shapes-captions-only": "coloured shapes; taught by captions alone",
-    "emoji": "everyday things on photographs; taught by captions alone",
-}
 PATIENCE = 8.0  # seconds to wait for the hub's first answer; the library's own retries take 30
 KINDS = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model"}  # model_type: transformers' class
 _WANTED = ("*.json", "merges.txt", "vocab.txt")

@@ -125,6 +125,19 @@ def test_the_same_picture_on_every_machine():
     assert coarse.mean() == pytest.approx(2.729, abs=0.1)
 
 
+def test_a_scene_without_a_thing_shows_what_stood_behind_it():
+    scene = emoji.sample(1, seed=2)[0]
+    for i, thing in enumerate(scene.objects):
+        less = scene.without(i)
+        rows, cols, pixels = emoji._layer(thing)
+        touched = np.zeros((224, 224), bool)
+        touched[rows, cols] = pixels[..., 3] > 0
+        changed = (np.asarray(less.image) != np.asarray(scene.image)).any(2)
+        assert changed[scene.masks[i]].mean() > 0.9 and not changed[~touched].any()
+        assert less.objects == scene.objects[:i] + scene.objects[i + 1 :] and less.caption == scene.caption
+        assert less.named == tuple(None if k == i else k - (k > i) for k in scene.named)
+
+
 def test_pairs():
     pairs = nk.datasets.emoji(3, seed=1, captions="some", objects=2)
     assert [pair.id for pair in pairs] == [f"emoji-1-some-objects=2-{i}" for i in range(3)]

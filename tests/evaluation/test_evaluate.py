@@ -305,7 +305,7 @@ def test_a_method_that_never_works_ends_the_run(clip, pairs):
         (dict(timing=1.5), ValueError, "timing must be a whole number"),
         (dict(curve_steps=0), ValueError, "curve_steps must be a whole number within 1 … .*, or None; got 0"),
         (dict(seed=-1), ValueError, "seed must be a whole number, 0 or more; got -1"),
-        (dict(protocol="mine"), ValueError, 'protocol must be "paper" or "eos"'),
+        (dict(protocol="mine"), ValueError, 'protocol must be "paper", "eos" or "m2ib"'),
         (dict(engine="ray"), ValueError, 'engine must be "dask" or None'),
         (dict(client="localhost"), TypeError, "client must be a distributed.Client"),
     ],

@@ -406,7 +406,7 @@ def test_maps_that_are_not_of_these_inputs(score):
 def test_options_out_of_range():
     clip, inputs = tiny_clip(), some_inputs()
     att = some_maps(clip, inputs)
-    with pytest.raises(ValueError, match='protocol must be "paper" or "eos"'):
+    with pytest.raises(ValueError, match='protocol must be "paper", "eos" or "m2ib"'):
         confidence(clip, inputs, att, protocol="Paper")
     with pytest.raises(ValueError, match='unit must be "patch" or "pixel"'):
         curves(clip, inputs, att, unit="patches")

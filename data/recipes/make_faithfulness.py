@@ -1,0 +1,132 @@
+"""The longer measurements of faithfulness, for notebooks 09 and 11, stored as CSV in data/results.
+
+python data/recipes/make_faithfulness.py                  # the bundled model "shapes": about 15 minutes on two cores
+python data/recipes/make_faithfulness.py shapes emoji     # these models; rows of models that are not named stay as they are
+
+removal.csv          ``nk.faithfulness.removal``: what F loses without an object or a phrase, and each map's sum on it
+randomisation.csv    ``nk.faithfulness.randomisation``: ρ of the maps of the true model and of one that is drawn anew in part
+suggested_layers.csv the layer that ``nk.suggest_layer`` picks without truth, against those that the truth prefers
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+
+import nibkit as nk
+from nibkit.methods import controls
+from nibkit.methods.evidence import surviving
+from nibkit.metrics.localisation import named_masks
+from nibkit.outputs import written_whole
+
+RESULTS = Path(__file__).resolve().parents[2] / "data" / "results"
+SEED = 909
+ORIGINALS = {
+    f"{name} original": functools.partial(nk.METHODS[name], variant="original") for name in ("chefer", "gradcam", "saliency")
+}
+METHODS = nk.METHODS | {"rise": functools.partial(nk.rise, num_masks=200, num_text_masks=100)} | ORIGINALS
+CAPTIONS = ("one", "all", "absent")  # scenes of three objects: one named, all named, one named and one that is not there
+
+
+def world_of(model: str) -> ModuleType:
+    """The synthetic world that a bundled model was trained in."""
+    return nk.emoji if model.startswith("emoji") else nk.shapes
+
+
+def pairs_of(clip: nk.Clip, count: int, captions: str, seed: int = SEED, objects: int = 3) -> tuple[list[nk.Scene], nk.Inputs]:
+    """Scenes of the model's world, and the inputs made of them."""
+    scenes = world_of(clip.name).sample(count, seed, captions, objects=objects)
+    return scenes, clip.prepare([scene.image for scene in scenes], [scene.caption for scene in scenes])
+
+
+def removal(clip: nk.Clip, count: int = 100) -> pd.DataFrame:
+    """Rows of removal.csv: all methods, random numbers, and (images) every object alike."""
+    tables = []
+    for captions in CAPTIONS:
+        scenes, inputs = pairs_of(clip, count, captions)
+        maps = {name: method(clip, inputs) for name, method in METHODS.items()} | {"random": controls.random_map(clip, inputs)}
+        maps["every"] = controls.every_object_map(clip, inputs, np.logical_or(*named_masks(scenes)))
+        table = nk.faithfulness.removal(clip, scenes, maps)
+        tables.append(table.assign(captions=captions))
+    return pd.concat(tables, ignore_index=True)
+
+
+def randomisation(clip: nk.Clip, count: int = 24) -> pd.DataFrame:
+    """Rows of randomisation.csv: both encoders from the top down, and each as a whole. (Without RISE, which takes too long.)"""
+    _, inputs = pairs_of(clip, count, "two")
+    which = {side: side for side in controls.SIDES}
+    for side in controls.SIDES:
+        which |= nk.faithfulness.cascade(clip, side, steps=5)
+    tables = [
+        nk.faithfulness.randomisation(clip, inputs, method, which).assign(method=name)
+        for name, method in METHODS.items()
+        if name != "rise"
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def suggested_layers(clip: nk.Clip, count: int = 100) -> pd.DataFrame:
+    """Rows of suggested_layers.csv: NIB cut at each layer of both encoders, by truth and without it.
+
+    Pairs that the rule sees are others than those that judge it. average_precision: of the named object's mask (plausibility).
+    removal_image, removal_text: ``agreement`` with what F loses, one or all named. present: the share of captions in which the
+    phrase that is true of the picture gets more than the one that is not. infidelity_image, infidelity_text: another rule that
+    needs no truth would be their minimum (``nk.infidelity``, 40 draws, on the rule's own pairs).
+    """
+    _, unseen = pairs_of(clip, count, "all", SEED + 1)
+    table, picked = surviving(clip, unseen), nk.suggest_layer(clip, unseen)
+    table["picked"] = [" ".join(side for side, layer in zip(controls.SIDES, picked) if layer == l) for l in table["layer"]]
+    pairs = {captions: pairs_of(clip, count, captions) for captions in CAPTIONS}
+    truth = {"average_precision": [], "removal_image": [], "removal_text": [], "present": []}
+    truth |= {f"infidelity_{side}": [] for side in controls.SIDES}
+    for layer in range(max(clip.image.depth, clip.text.depth)):
+        cut = min(layer, clip.image.depth - 1), min(layer, clip.text.depth - 1)
+        maps = {captions: nk.nib(clip, inputs, layer=cut) for captions, (_, inputs) in pairs.items()}
+        removed = {captions: nk.faithfulness.removal(clip, scenes, maps[captions]) for captions, (scenes, _) in pairs.items()}
+        agree = {captions: nk.faithfulness.agreement(table).groupby("side")["map"].mean() for captions, table in removed.items()}
+        truth["average_precision"].append(
+            nk.localisation(maps["one"], named_masks(pairs["one"][0])[0])["average_precision"].mean()
+        )
+        truth["removal_image"].append(agree["one"]["image"])
+        truth["removal_text"].append(agree["all"]["text"])
+        phrases = removed["absent"].query("side == 'text'").pivot(index="pair", columns="named", values="map")
+        truth["present"].append((phrases[True] > phrases[False]).mean())
+        errors = nk.infidelity(clip, unseen, nk.nib(clip, unseen, layer=cut), draws=40).groupby("side")["infidelity"].mean()
+        for side, error in errors.items():
+            truth[f"infidelity_{side}"].append(error)
+    return table.join(pd.DataFrame(truth))
+
+
+RUNS = {"removal": removal, "randomisation": randomisation, "suggested_layers": suggested_layers}
+
+
+def store(name: str, model: str, table: pd.DataFrame) -> None:
+    """The rows of one model put in the place of those that the file has of it."""
+    path = RESULTS / f"{name}.csv"
+    table.insert(0, "model", model)
+    old = pd.read_csv(path) if path.is_file() else table[:0]
+    with written_whole(path) as file:
+        rows = pd.concat([part for part in (old[old["model"] != model], table) if len(part)], ignore_index=True)
+        rows.to_csv(file, index=False, float_format="%.4g")
+    print(f"{path.name}: {len(table)} rows of {model}")
+
+
+def main() -> None:
+    """Make the CSVs that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=["shapes"], help="names of bundled models (default: shapes)")
+    parser.add_argument("--only", choices=RUNS, action="append", help="one of the files; may be given again (default: all)")
+    args = parser.parse_args()
+    for model in args.models:
+        clip = nk.load_clip(model)
+        for name in args.only or RUNS:
+            store(name, model, RUNS[name](clip))
+
+
+if __name__ == "__main__":
+    main()
