@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .methods.attention import saliency as saliency
     from .methods.attribution import Attribution as Attribution
     from .methods.gradcam import gradcam as gradcam
+    from .methods.interaction_result import Interactions as Interactions
+    from .methods.interactions import interactions as interactions
     from .methods.m2ib import m2ib as m2ib
     from .methods.mfaba import mfaba as mfaba
     from .methods.nib import nib as nib
@@ -72,6 +74,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "Attribution": "methods.attribution",
     "Clip": "model.clip",
     "Inputs": "model.inputs",
+    "Interactions": "methods.interaction_result",
     "METHODS": "methods.registry",
     "chefer": "methods.attention",
     "claim": "course.claims",
@@ -83,6 +86,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "format_summary": "evaluation.report",
     "gradcam": "methods.gradcam",
     "insertion_deletion": "metrics.curves",
+    "interactions": "methods.interactions",
     "load_clip": "model.loading",
     "localisation": "metrics.localisation",
     "m2ib": "methods.m2ib",
