@@ -87,24 +87,23 @@ def interactions(
         values, null_caption = patches[..., 1:], patches[..., 0]  # [B, S, T], [B, S]
         gained = ((open_image - begin_image) * (open_text - begin_text)).sum(-1)
         null_picture = torch.einsum("btd,bd->bt", words, open_image) - values.sum(1)
-        options["blocks"] = (way_of(image), way_of(text))
-    padding = inputs.input_ids.shape[1] - values.shape[2]
-    values, null_picture = nnf.pad(values, (0, padding)), nnf.pad(null_picture, (0, padding))
-    grid = (clip.image.grid, clip.image.grid)
-    found = Interactions(
-        values=values[:, 1:].unflatten(1, grid),
-        class_token=values[:, 0],
-        null_caption=null_caption[:, 1:].unflatten(1, grid),
-        class_null=null_caption[:, 0],
-        null_picture=null_picture,
-        null=similarity - values.sum((1, 2)) - null_caption.sum(1) - null_picture.sum(1),
-        delta=values.sum((1, 2)) - gained,
-        similarity=similarity,
-        tokens=clip.tokens(inputs),
-        words=inputs.words,
-        views=inputs.views,
-        options=options,
-    )
+        padding = inputs.input_ids.shape[1] - values.shape[2]
+        values, null_picture = nnf.pad(values, (0, padding)), nnf.pad(null_picture, (0, padding))
+        grid = (clip.image.grid, clip.image.grid)
+        found = Interactions(
+            values=values[:, 1:].unflatten(1, grid),
+            class_token=values[:, 0],
+            null_caption=null_caption[:, 1:].unflatten(1, grid),
+            class_null=null_caption[:, 0],
+            null_picture=null_picture,
+            null=similarity - values.sum((1, 2)) - null_caption.sum(1) - null_picture.sum(1),
+            delta=values.sum((1, 2)) - gained,
+            similarity=similarity,
+            tokens=clip.tokens(inputs),
+            words=inputs.words,
+            views=inputs.views,
+            options=options | {"blocks": (way_of(image), way_of(text))},
+        )
     sizes = [values.abs().sum(dim) for dim in (2, 1)]  # of patches, class token first, and of words
     of_patches, of_class = sizes[0][:, 1:].unflatten(1, grid), sizes[0][:, 0]
     att = Attribution(of_patches, sizes[1], found.tokens, similarity, of_class, method="interactions")
@@ -129,21 +128,28 @@ def token_vectors(encoder: CutEncoder, lam: np.ndarray, weights: np.ndarray) -> 
 
     A backward pass gives the slopes of *one coordinate* at all tokens: D of them would be needed. One pass a token does if the
     backward pass itself is differentiated: g(u) = uᵀ ∂ĥ/∂λ is linear in u, so that the slope of its element g_i is ∂ĥ/∂λ_i.
-    Coordinate by coordinate it goes where these are fewer, or where a model's own code can't be differentiated twice.
+    Coordinate by coordinate it goes where these are fewer, and where a model's own code can't be differentiated twice: torch may
+    leave it out without a word, but then u · ∂ĥ/∂λ_i is not g_i.
     """
     vectors = encoder.features.new_zeros(*encoder.latents.shape[:2], encoder.features.shape[1])
+    precision = torch.finfo(encoder.latents.dtype).eps ** 0.5  # half of the digits
+
+    def twice(valves: torch.Tensor, features: torch.Tensor) -> torch.Tensor | None:
+        u = torch.ones_like(features, requires_grad=True)
+        (slopes,) = torch.autograd.grad(features, valves, u, create_graph=True)  # g(u), [R, S]
+        try:
+            columns = [torch.autograd.grad(g.sum(), u, retain_graph=True)[0] for g in slopes.unbind(1)]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # no second derivative at all
+            return None
+        missed = (torch.stack([(column * u).sum(-1) for column in columns], dim=1) - slopes).abs().max()
+        return torch.stack(columns, dim=1) if missed <= precision * slopes.abs().max() else None
 
     def differentiate(pairs: np.ndarray, valves: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        if valves.shape[1] < features.shape[1]:
-            direction = torch.zeros_like(features, requires_grad=True)  # u
-            try:
-                (slopes,) = torch.autograd.grad(features, valves, direction, create_graph=True)  # g(u), [R, S]
-                columns = [torch.autograd.grad(g.sum(), direction, retain_graph=True)[0] for g in slopes.unbind(1)]
-                return torch.stack(columns, dim=1)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError:  # a function of the model's own without a second derivative
-                pass
+        columns = twice(valves, features) if valves.shape[1] < features.shape[1] else None
+        if columns is not None:
+            return columns
         basis = torch.eye(features.shape[1]).to(features)[:, None].expand(-1, len(features), -1)
         return torch.stack([torch.autograd.grad(features, valves, e, retain_graph=True)[0] for e in basis], dim=-1)
 
