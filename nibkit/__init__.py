@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .model.inputs import Inputs as Inputs
     from .model.loading import load_clip as load_clip
     from .resources import results as results
+    from .show import interaction_plots as interaction_plots
     from .show import plots as plots
     from .theory import bottleneck as bottleneck
     from .theory import quadrature as quadrature
@@ -65,6 +66,7 @@ _MODULES = {  # public modules, and where they lie
     "bottleneck": "theory.bottleneck",
     "controls": "methods.controls",
     "datasets": "data.datasets",
+    "interaction_plots": "show.interaction_plots",
     "paper": "course.paper",
     "plots": "show.plots",
     "quadrature": "theory.quadrature",
