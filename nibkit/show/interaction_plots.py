@@ -97,7 +97,7 @@ def phrase_matrix(table: pd.DataFrame, ax: Axes | None = None, limit: float | No
 
 
 def word_explorer(image: plots.Picture, interactions: Interactions, pair: int = 0) -> ipywidgets.Widget:
-    """Choose a word and see its map; choose a patch and see what each word has with it. Both on the pair's own scales.
+    """Choose a word and see its map, choose a patch and see what each word has with it; at first those of the largest |value|.
 
     Where no kernel runs (a page of the book) it is the figure that ``phrase_maps`` makes of all words.
     """
@@ -117,12 +117,12 @@ def word_explorer(image: plots.Picture, interactions: Interactions, pair: int = 
             return super()._repr_mimebundle_(**options) | {"image/png": static}
 
     words = [word for word, _ in split.word_positions(0)]
-    height, width = split.image.shape[1:]
-    word = ipywidgets.ToggleButtons(options=[(text, i) for i, text in enumerate(words)], value=0, description="word")
+    first, *patch = map(int, np.unravel_index(int(split.image.abs().argmax()), split.image.shape))
+    word = ipywidgets.ToggleButtons(options=[(text, i) for i, text in enumerate(words)], value=first, description="word")
     word.style.button_width = "auto"
     row, column = (
-        ipywidgets.IntSlider(value=size // 2, min=0, max=size - 1, description=name, continuous_update=False)
-        for size, name in ((height, "patch: row"), (width, "column"))
+        ipywidgets.IntSlider(value=place, min=0, max=size - 1, description=name, continuous_update=False)
+        for place, size, name in zip(patch, split.image.shape[1:], ("patch: row", "column"))
     )
     shown = ipywidgets.Image(format="png")
     limit = float(split.cpu().heatmap(224, normalize=None).abs().max()) or 1.0

@@ -86,17 +86,19 @@ def explorer(found, scene, monkeypatch):
     return figures.word_explorer(scene.image, found, 1), drawn
 
 
-def test_the_explorer_answers_to_words_and_patches(explorer, scene):
+def test_the_explorer_answers_to_words_and_patches(explorer, scene, found):
     widget, drawn = explorer
     parts = controls(widget)
     assert set(parts) == {"word", "patch: row", "column"}
-    assert [label for label, _ in parts["word"].options] == scene.caption.split() and drawn == [(0, (3, 3))]
+    assert [label for label, _ in parts["word"].options] == scene.caption.split() and len(drawn) == 1
+    word, (row, column) = drawn.pop()
+    assert float(found.values[1, row, column, 1 + word].abs()) == float(found.values[1][..., 1:8].abs().max())
     (shown,) = (part for part in widget.children if isinstance(part, ipywidgets.Image))
     before = bytes(shown.value)
-    parts["word"].value = 2
-    parts["patch: row"].value = 6
-    parts["column"].value = 0
-    assert drawn[1:] == [(2, (3, 3)), (2, (6, 3)), (2, (6, 0))]
+    parts["word"].value = other = (word + 1) % 7
+    parts["patch: row"].value = lower = (row + 1) % 7
+    parts["column"].value = beside = (column + 1) % 7
+    assert drawn == [(other, (row, column)), (other, (lower, column)), (other, (lower, beside))]
     assert bytes(shown.value).startswith(b"\x89PNG") and bytes(shown.value) != before and plt.get_fignums() == []
 
 
