@@ -126,7 +126,7 @@ def show(found: list[dict]) -> str:
 def time_methods(device: torch.device, geometry: str = "ViT-B/32", pairs: int | None = None) -> list[dict]:
     """All eight methods, and ``interactions``; picture and caption, batched alike: seconds a pair, rows a pair, peak memory.
 
-    ``interactions`` has eight log-spaced nodes, NIB ten; the text's second derivatives are no rows, so they are timed, not counted.
+    ``interactions`` has eight nodes, NIB ten steps; the text's second derivatives are no rows: they are timed, not counted.
     RISE is timed with a hundredth of the published masks; its row says what all would take (about 1 % low: of the few, captions,
     which cost less, are a larger share).
     """

@@ -53,8 +53,9 @@ def explain_both(
     in fewer operations (``model.blocks``) or "called" as they are. ValueError, before any explaining, if a similarity is NaN or
     infinite.
     """
+    check_clip(clip)
+    inputs = clip.check(inputs)
     with both_cut(clip, inputs, layers, batch_size, bar) as (image, text, similarity):
-        inputs = text.inputs
         of_image, of_text = explain(image, text.features), explain(text, image.features)
         class_token, pixels, grid = None, None, (clip.image.grid, clip.image.grid)
         if of_image.values.ndim == 3:
@@ -87,10 +88,8 @@ def both_cut(
 ) -> Iterator[tuple[CutEncoder, CutEncoder, torch.Tensor]]:
     """(the image encoder cut at its layer, the text encoder, each pair's similarity [B]); the model as ``explain_both`` has it.
 
-    ValueError if a similarity is NaN or infinite.
+    inputs: as ``clip.check`` returns them. ValueError if a similarity is NaN or infinite.
     """
-    check_clip(clip)
-    inputs = clip.check(inputs)
     with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
         image, text = (CutEncoder(tower, inputs, layer, batch_size, bar) for tower, layer in zip((clip.image, clip.text), layers))
         similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)

@@ -74,10 +74,10 @@ def interactions(
     batch_size = check_batch_size(batch_size)
     lam, weights = nodes(rule, num_steps, start)
     options = {"layer": layers, "num_steps": num_steps, "rule": rule, "start": start}
+    inputs = clip.check(inputs)
 
     with tqdm(disable=not progress, unit="gradient") as bar, both_cut(clip, inputs, layers, batch_size, bar) as cut:
         image, text, similarity = cut
-        inputs = text.inputs
         open_image, open_text = (nnf.normalize(encoder.features, dim=-1) for encoder in (image, text))  # ĝ(z), ĥ(t), [B, D]
         begin_image, begin_text = (unit_features(encoder, start) for encoder in (image, text))
         words = token_vectors(text, lam, weights)  # K, [B, T, D]

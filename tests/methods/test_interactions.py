@@ -307,6 +307,15 @@ def test_bad_options_are_named_before_any_work(options, message):
     assert passes.forward == 0
 
 
+def test_a_caption_without_its_end_token_is_told_at_the_callers_line():
+    inputs = tiny_inputs((5, 5))
+    ids = inputs.input_ids.clone()
+    ids[1, 4] = 7
+    with pytest.warns(UserWarning, match="caption 1 has no end token") as caught:
+        nk.interactions(tiny_clip(end=END), nk.Inputs(inputs.pixel_values, ids))
+    assert {warning.filename for warning in caught} == {__file__}
+
+
 def test_what_is_no_clip_and_what_is_no_inputs_is_refused():
     with pytest.raises(TypeError, match=r"clip must be an nk\.Clip"):
         nk.interactions("shapes", tiny_inputs())
