@@ -8,7 +8,8 @@ vector:
 
 J_i and K_j have the features' D coordinates, and A_ij is a number for each patch and token. Completeness (Eq. 11 twice, A is
 bilinear): Σ_ij A_ij = (ĝ(z) − ĝ(0)) · (ĥ(t) − ĥ(0)). NIB's own patch value is J_i · ĥ(t): a row of A and what met no word.
-Derived in notebook 12.
+Derived in notebook 12. Products of two integrated Jacobians are Möller et al.'s second-order attributions (TMLR 2025), there from
+a blank picture and a blank caption; here the closed bottleneck stands for both, and what meets nothing is kept.
 
 As in ``cut``, a token's sum is the slope when its own valve moves. K_j is the slope of a vector, and takes one pass a token
 (``token_vectors``), not one for each of D coordinates; J_i is needed only in the direction of each K_j, one backward pass a token
