@@ -23,6 +23,7 @@ COMPARED = {
     "09_metrics": 30,
     "10_benchmark": 17,
     "11_ablations": 13,
+    "12_interactions": 19,
     "13_open_questions": 22,
 }
 # What takes a cell out of the comparison: a tag, or nbval's comment of the same name.
