@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from .methods.evidence import suggest_layer as suggest_layer
     from .methods.gradcam import gradcam as gradcam
     from .methods.gradeclip import gradeclip as gradeclip
-    from .methods.legrad import legrad as legrad
     from .methods.interaction_result import Interactions as Interactions
     from .methods.interactions import interactions as interactions
+    from .methods.legrad import legrad as legrad
     from .methods.m2ib import m2ib as m2ib
     from .methods.mfaba import mfaba as mfaba
     from .methods.nib import nib as nib
