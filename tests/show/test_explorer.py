@@ -11,9 +11,8 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 import nibkit as nk
-from nibkit.show import explanation
+from nibkit.show import explanation, panels
 from nibkit.show import explorer as widgets
-from nibkit.show import panels
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def scenes():
 
 @pytest.fixture
 def explorer(clip, scenes, calls, monkeypatch):
-    """One over three scenes, with nothing beside NIB; nothing of it is left open. Its figure is a line that says what is drawn."""
+    """One over three scenes, with nothing beside NIB, nothing of it left open. Its figure is a line that says what is drawn."""
 
     def draw(found, title, lam, other, chosen):
         figure = plt.figure(figsize=(8, 0.4))
