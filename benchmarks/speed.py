@@ -33,6 +33,7 @@ from benchmarks.implementations import GEOMETRIES, Way, build, captum, nibkit, o
 from benchmarks.stages import peak_memory, time_stages
 from benchmarks.tables import figure
 from nibkit.methods.batches import default_batch_size
+from nibkit.methods.interactions import interactions
 from nibkit.methods.nib import nib
 from nibkit.methods.registry import METHODS
 from nibkit.metrics.costs import CountFlops, count_passes, timed, with_peak_memory
@@ -123,15 +124,16 @@ def show(found: list[dict]) -> str:
 
 
 def time_methods(device: torch.device, geometry: str = "ViT-B/32", pairs: int | None = None) -> list[dict]:
-    """All eight methods, picture and caption, batched alike: seconds a pair, rows a pair, peak memory.
+    """All eight methods, and ``interactions``; picture and caption, batched alike: seconds a pair, rows a pair, peak memory.
 
+    ``interactions`` has eight nodes, NIB ten steps; the text's second derivatives are no rows: they are timed, not counted.
     RISE is timed with a hundredth of the published masks; its row says what all would take (about 1 % low: of the few, captions,
     which cost less, are a larger share).
     """
     pairs, rows = pairs or (64 if device.type == "cuda" else 4), []
     clip, inputs = build(pairs, geometry, device)
     few = dict(zip(("num_masks", "num_text_masks"), (count // 100 for count in MASKS)))
-    for name, method in tqdm(METHODS.items(), desc="methods"):
+    for name, method in tqdm({**METHODS, "interactions": interactions}.items(), desc="methods"):
         call = lambda: method(clip, inputs, **(few if name == "rise" else {}))  # noqa: B023, E731
         with count_passes(clip) as passes:
             _, peak = with_peak_memory(call, device)  # the warm-up

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .methods.evidence import suggest_layer as suggest_layer
     from .methods.gradcam import gradcam as gradcam
     from .methods.gradeclip import gradeclip as gradeclip
+    from .methods.interaction_result import Interactions as Interactions
+    from .methods.interactions import interactions as interactions
     from .methods.legrad import legrad as legrad
     from .methods.m2ib import m2ib as m2ib
     from .methods.mfaba import mfaba as mfaba
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from .model.loading import load_clip as load_clip
     from .resources import MODELS as MODELS
     from .resources import results as results
+    from .show import interaction_plots as interaction_plots
     from .show import plots as plots
     from .theory import bottleneck as bottleneck
     from .theory import quadrature as quadrature
@@ -76,6 +79,7 @@ _MODULES = {  # public modules, and where they lie
     "datasets": "data.datasets",
     "emoji": "data.emoji",
     "faithfulness": "metrics.faithfulness",
+    "interaction_plots": "show.interaction_plots",
     "paper": "course.paper",
     "plots": "show.plots",
     "quadrature": "theory.quadrature",
@@ -86,6 +90,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "BEYOND": "methods.registry",
     "Clip": "model.clip",
     "Inputs": "model.inputs",
+    "Interactions": "methods.interaction_result",
     "METHODS": "methods.registry",
     "MODELS": "resources",
     "Scene": "data.scenes",
@@ -103,6 +108,7 @@ _NAMES = {  # public functions, classes and tables, and the modules that hold th
     "infidelity": "metrics.perturbation",
     "insertion_deletion": "metrics.curves",
     "legrad": "methods.legrad",
+    "interactions": "methods.interactions",
     "load_clip": "model.loading",
     "localisation": "metrics.localisation",
     "m2ib": "methods.m2ib",

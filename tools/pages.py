@@ -52,7 +52,7 @@ SPEED = """# Speed
 `make bench` (about 15 minutes) measures NIB in one run, as ratios, on random weights in CLIP's geometries: against a plain loop
 that works as the published code does (a step at a time, captions one by one, weight gradients computed), against Captum's
 `IntegratedGradients` at the same cut (also through nibkit's own tail), against the floor (the operations that NIB's way counts,
-at the machine's own rate of large matrix products), and against the seven other methods.
+at the machine's own rate of large matrix products), and against the seven other methods and `nk.interactions`.
 
 What is gained, all of it exact (`nibkit/model/blocks.py` has the derivations): steps and pairs are folded into batches, captions
 of like length go together, no weight gradient is computed; the first block behind the cut makes its products once a pair, not
@@ -153,7 +153,7 @@ def directive(name: str, module: str) -> str:
     if inspect.ismodule(value):
         return f".. automodule:: nibkit.{module}\n   :members:"
     if inspect.isclass(value):
-        return f".. autoclass:: nibkit.{name}\n   :members:"
+        return f".. autoclass:: nibkit.{name}\n   :members:\n   :inherited-members:"
     if callable(value):
         return f".. autofunction:: nibkit.{name}"
     return f".. py:data:: nibkit.{name}\n\n   By name: {', '.join(value)}."

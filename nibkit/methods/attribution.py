@@ -14,8 +14,58 @@ from ..checks import check_choice, check_whole
 from ..model.views import Views
 
 
+class Result:
+    """What every result of B pairs can do: it is taken apart, moved, and made into arrays. Its tensors are [B, …]."""
+
+    tokens: tuple[tuple[str, ...], ...]
+    words: tuple[tuple[int | None, ...], ...] | None
+    views: Views | None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def word_positions(self, pair: int) -> list[tuple[str, list[int]]]:
+        """(word, positions of its tokens) in the caption's order, start and end tokens left out."""
+        tokens = self.tokens[pair]
+        numbers = self.words[pair] if self.words is not None else range(len(tokens))
+        joined: dict[int, tuple[str, list[int]]] = {}
+        for position, (token, number) in enumerate(zip(tokens, numbers)):
+            if number is not None:
+                text, places = joined.get(number, ("", []))
+                joined[number] = (text + token, [*places, position])
+        return list(joined.values())
+
+    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray) -> Self:
+        """The chosen pairs, as a batch (also for a single number)."""
+        index = np.arange(len(self))[rows].reshape(-1).copy()  # torch takes no reversed views
+        pick = torch.from_numpy(index)
+        lists = {name: getattr(self, name) for name in ("tokens", "words", "views")}
+        chosen = {name: part and tuple(part[i] for i in index) for name, part in lists.items()}
+        return self._changed(lambda tensor: tensor[pick.to(tensor.device)], **chosen)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """On ``device``, numbers as ``dtype``; None: as they are."""
+        return self._changed(lambda tensor: tensor.to(device=device, dtype=dtype))
+
+    def cpu(self) -> Self:
+        """The same, on the CPU."""
+        return self.to("cpu")
+
+    def numpy(self) -> dict[str, np.ndarray]:
+        """The tensors that are there by name, as arrays: ``image`` [B, gh, gw], ``text`` [B, T], ``similarity`` [B], …
+
+        What has fewer bits than float32, which numpy lacks in part, becomes float32.
+        """
+        tensors = {name: value for name, value in vars(self.cpu()).items() if isinstance(value, torch.Tensor)}
+        return {name: value.to(torch.promote_types(value.dtype, torch.float32)).numpy() for name, value in tensors.items()}
+
+    def _changed(self, change: Callable[[torch.Tensor], torch.Tensor], **more: Any) -> Self:
+        tensors: dict[str, Any] = {name: change(v) for name, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        return replace(self, **tensors, **more)  # type: ignore[type-var]  # whoever inherits is a dataclass
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Attribution:
+class Attribution(Result):
     """Signed importances of patches and tokens, for B pairs.
 
     NIB's are in units of cosine similarity: with the class token and the part below ``start`` they add up to what the
@@ -53,9 +103,6 @@ class Attribution:
     options: dict | None = None
     views: Views | None = None
 
-    def __len__(self) -> int:
-        return len(self.text)
-
     def __repr__(self) -> str:
         (count, height, width), tokens = self.image.shape, self.text.shape[1]
         sizes = f"{count} pair{'s' * (count > 1)}, {height} × {width} patches, {tokens} tokens"
@@ -91,42 +138,8 @@ class Attribution:
 
     def words_of(self, pair: int) -> list[tuple[str, float]]:
         """(word, importance) in the caption's order: tokens of one word are joined and added, start and end tokens left out."""
-        tokens, values = self.tokens[pair], self.text[pair].tolist()
-        numbers = self.words[pair] if self.words is not None else range(len(tokens))
-        joined: dict[int, tuple[str, float]] = {}
-        for token, number, value in zip(tokens, numbers, values):
-            if number is not None:
-                text, total = joined.get(number, ("", 0.0))
-                joined[number] = (text + token, total + value)
-        return list(joined.values())
-
-    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray) -> Self:
-        """The chosen pairs, as a batch (also for a single number)."""
-        index = np.arange(len(self))[rows].reshape(-1).copy()  # torch takes no reversed views
-        pick = torch.from_numpy(index)
-        lists = {name: getattr(self, name) for name in ("tokens", "words", "views")}
-        chosen = {name: part and tuple(part[i] for i in index) for name, part in lists.items()}
-        return self._changed(lambda tensor: tensor[pick.to(tensor.device)], **chosen)
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """On ``device``, numbers as ``dtype``; None: as they are."""
-        return self._changed(lambda tensor: tensor.to(device=device, dtype=dtype))
-
-    def cpu(self) -> Self:
-        """The same, on the CPU."""
-        return self.to("cpu")
-
-    def numpy(self) -> dict[str, np.ndarray]:
-        """The tensors that are there by name, as arrays: ``image`` [B, gh, gw], ``text`` [B, T], ``similarity`` [B], …
-
-        What has fewer bits than float32, which numpy lacks in part, becomes float32.
-        """
-        tensors = {name: value for name, value in vars(self.cpu()).items() if isinstance(value, torch.Tensor)}
-        return {name: value.to(torch.promote_types(value.dtype, torch.float32)).numpy() for name, value in tensors.items()}
-
-    def _changed(self, change: Callable[[torch.Tensor], torch.Tensor], **more: Any) -> Self:
-        tensors: dict[str, Any] = {name: change(v) for name, v in vars(self).items() if isinstance(v, torch.Tensor)}
-        return replace(self, **tensors, **more)
+        values = self.text[pair].tolist()
+        return [(word, sum((values[place] for place in places), 0.0)) for word, places in self.word_positions(pair)]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -98,15 +98,18 @@ class CutEncoder:
             return self.scores([0.0], target)[:, 0]
         return nnf.cosine_similarity(features.to(target), target, dim=-1)
 
-    def narrowed_score(self, pairs: np.ndarray, valves: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """F, [R], of R rows, each a pair's z with a valve for each token, [R, S]."""
+    def narrowed_features(self, pairs: np.ndarray, valves: torch.Tensor) -> torch.Tensor:
+        """Features, [R, D], of R rows, each a pair's z with a valve for each token, [R, S]."""
         device = self.latents.device
         each, position = np.unique(pairs, return_inverse=True)
         owner, rows = torch.as_tensor(position, device=device), torch.as_tensor(pairs, device=device)
         mask = self.tower.mask(valves.shape[1], None if self.attention_mask is None else self.attention_mask[rows])
         z = self.latents[each, : valves.shape[1]]
-        features = self.tower.finish_narrowed(z, owner, valves, self.layer, self.pooled[rows], mask)
-        return nnf.cosine_similarity(features.to(target), target[rows], dim=-1)
+        return self.tower.finish_narrowed(z, owner, valves, self.layer, self.pooled[rows], mask).to(self.features)
+
+    def narrowed_score(self, pairs: np.ndarray, valves: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """F, [R], of R rows, each a pair's z with a valve for each token, [R, S]."""
+        return nnf.cosine_similarity(self.narrowed_features(pairs, valves).to(target), target[pairs], dim=-1)
 
     def valves(self, lam: np.ndarray, longest: int) -> torch.Tensor:
         """λ of R rows as a valve for each of ``longest`` tokens, [R, S], in float32 or wider."""

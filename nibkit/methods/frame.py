@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -54,14 +55,7 @@ def explain_both(
     """
     check_clip(clip)
     inputs = clip.check(inputs)
-    with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
-        image, text = (CutEncoder(tower, inputs, layer, batch_size, bar) for tower, layer in zip((clip.image, clip.text), layers))
-        similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
-        if not torch.isfinite(similarity).all():
-            pair = int((~torch.isfinite(similarity)).int().argmax())
-            raise ValueError(
-                f"the similarity of pair {pair} is NaN or infinite: a weight of the model is, or its dtype is too narrow"
-            )
+    with both_cut(clip, inputs, layers, batch_size, bar) as (image, text, similarity):
         of_image, of_text = explain(image, text.features), explain(text, image.features)
         class_token, pixels, grid = None, None, (clip.image.grid, clip.image.grid)
         if of_image.values.ndim == 3:
@@ -70,7 +64,6 @@ def explain_both(
             class_token, patches = of_image.values[:, 0], of_image.values[:, 1:].unflatten(1, grid)
         words = torch.where(real_tokens(text), of_text.values, 0.0)
         words = nnf.pad(words, (0, inputs.input_ids.shape[1] - words.shape[1]))
-    ways = ["rewritten" if encoder.tower.rewrites(encoder.layer) else "called" for encoder in (image, text)]
     return Attribution(
         image=patches,
         text=words,
@@ -85,8 +78,32 @@ def explain_both(
         views=inputs.views,
         pixels=pixels,
         method=method,
-        options=options | {"blocks": (ways[0], ways[1])},
+        options=options | {"blocks": (way_of(image), way_of(text))},
     )
+
+
+@contextlib.contextmanager
+def both_cut(
+    clip: Clip, inputs: Inputs, layers: tuple[int, int], batch_size: int | None = None, bar: tqdm | None = None
+) -> Iterator[tuple[CutEncoder, CutEncoder, torch.Tensor]]:
+    """(the image encoder cut at its layer, the text encoder, each pair's similarity [B]); the model as ``explain_both`` has it.
+
+    inputs: as ``clip.check`` returns them. ValueError if a similarity is NaN or infinite.
+    """
+    with untouched(clip.model), torch.inference_mode(False), torch.no_grad():
+        image, text = (CutEncoder(tower, inputs, layer, batch_size, bar) for tower, layer in zip((clip.image, clip.text), layers))
+        similarity = nnf.cosine_similarity(image.features, text.features, dim=-1)
+        if not torch.isfinite(similarity).all():
+            pair = int((~torch.isfinite(similarity)).int().argmax())
+            raise ValueError(
+                f"the similarity of pair {pair} is NaN or infinite: a weight of the model is, or its dtype is too narrow"
+            )
+        yield image, text, similarity
+
+
+def way_of(encoder: CutEncoder) -> str:
+    """Are the tail's first and last block "rewritten" in fewer operations, or "called" as they are?"""
+    return "rewritten" if encoder.tower.rewrites(encoder.layer) else "called"
 
 
 def check_layers(clip: Clip, layer: Layers, name: str = "layer", looks_at: str = "", default: Layers = None) -> tuple[int, int]:

@@ -20,9 +20,10 @@ COMPARED = {
     "06_axioms": 32,
     "07_clip_attribution": 19,
     "08_baselines": 26,
-    "09_metrics": 33,
+    "09_metrics": 30,
     "10_benchmark": 17,
     "11_ablations": 13,
+    "12_interactions": 19,
     "13_open_questions": 22,
 }
 # What takes a cell out of the comparison: a tag, or nbval's comment of the same name.

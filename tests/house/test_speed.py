@@ -102,7 +102,9 @@ def test_every_part_is_stored_and_shown(small, tmp_path, capsys):
     assert list(stages["way"]) == ["head", "F(z)", "F(0)", "gradients"] * 4
     assert (stages[["seconds", "flops", "reading"]] > 0).all(axis=None)
     methods = stored[stored["part"] == "methods"].set_index("way")
-    assert list(methods.index) == list(nk.METHODS)
+    assert list(methods.index) == [*nk.METHODS, "interactions"]
+    tokens = sum(ways.LENGTHS[:4]) / 4  # 8 nodes: a picture's row back for each of its caption's tokens, or for D = 16
+    assert methods.loc["interactions", "forward"] == 2 * (8 + 2) and methods.loc["interactions", "backward"] > 8 * tokens
     assert methods.loc["nib", ["forward", "backward"]].tolist() == [24, 20] and methods.loc["m2ib", "backward"] == 200
     assert methods.loc["rise", "forward"] == 6202  # one look at the whole and 6000 masks, one and 200
     assert set(stored["part"]) >= {"slope num_steps", "slope pairs", "slope layer", "slope tokens", "memory"}
