@@ -11,11 +11,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from nibkit.course.claims import read_ledger
 from tools import course
 from tools.student import student_version
 
 ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TEACHING = (ROOT / "docs/teaching.md").read_text(encoding="utf-8")
 MARKDOWN, CODE = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
 HEADING, ANSWER, CHECK = "**1. Half** (easy, 5 minutes). Halve x.", "### BEGIN SOLUTION\nx = 1\n### END SOLUTION", "assert x == 1"
 
@@ -139,3 +141,31 @@ def test_the_check_of_the_set_up_knows_one_package_that_is_missing(monkeypatch):
     monkeypatch.setattr("importlib.metadata.requires", lambda name: ["numpy>=2", "nowhere>=1; extra == 'notebooks'", "x; extra == 'y'"])
     with pytest.raises(RuntimeError, match="not installed: nowhere: install the wheel"):
         check["check_packages"]()
+
+
+def test_the_six_weeks_hold_every_notebook_with_its_minutes():
+    """And the README gives the same: what stands in front of the exercises' minutes is for reading, optional parts included."""
+    minutes = {}
+    for path in PATHS:
+        (line,) = re.findall(r"\*\*Time\*\* (.+?) ·", nbformat.read(path, as_version=4).cells[0].source)
+        *reading, exercises = map(int, re.findall(r"(\d+)(?: minutes| more)", line))
+        assert exercises == sum(exercise.minutes for exercise in course.exercises(nbformat.read(path, as_version=4)))
+        minutes[path.name] = (sum(reading), exercises)
+    weeks = re.findall(r"^\| (\d) \| (.+) \| (\d+) \| (\d+) \|$", TEACHING, re.M)
+    assert [week for week, *_ in weeks] == list("123456")
+    named = [re.findall(r"\(\.\./notebooks/(\S+?)\)", links) for _, links, *_ in weeks]
+    assert sorted(name for names in named for name in names) == sorted(minutes)
+    for names, (_, _, *stated) in zip(named, weeks):
+        assert [sum(parts) for parts in zip(*(minutes[name] for name in names))] == list(map(int, stated)), names
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[.+?\]\(notebooks/(\S+)\) \| .+ \| (\d+) \+ (\d+) \|$", readme, re.M)
+    assert {name: (int(reading), int(exercises)) for name, reading, exercises in rows} == minutes
+
+
+def test_the_teaching_page_names_claims_of_the_ledger_and_its_code_runs(capsys):
+    named = re.findall(r"\[(\S+?)\]\(claims\.md#(\S+?)\)", TEACHING)
+    assert named and all(shown == claim and claim in read_ledger() for shown, claim in named)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", TEACHING, re.M | re.S)
+    exec(compile(code, "docs/teaching.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("nib", "legrad", "random", "image_projection", "text"))
