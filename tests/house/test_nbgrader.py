@@ -27,6 +27,12 @@ def wrong(number: str) -> dict[int, str]:
     return {exercise: next(iter(mistakes.values())) for exercise, mistakes in listed.items() if exercise > 1}
 
 
+def code_of(path: Path) -> list[tuple[str, str | None]]:
+    """Each code cell's source, and the name that nbgrader knows it by."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return [(cell.source, cell.metadata.get("nbgrader", {}).get("grade_id")) for cell in cells]
+
+
 def hand_in(given: Path, stem: str, who: str) -> nbformat.NotebookNode:
     """The students' notebook with answers: all right; wrong from the second exercise on; none, and the checks deleted."""
     notebook = nbformat.read(given, as_version=4)
@@ -37,8 +43,9 @@ def hand_in(given: Path, stem: str, who: str) -> nbformat.NotebookNode:
         if who == "right" or who == "low" and exercise.number == 1:
             cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", source, flags=re.M)
         elif who == "low":
-            code = textwrap.dedent(wrong(stem[:2])[exercise.number]).strip("\n")
-            cell.source = SOLUTION.sub(lambda match: textwrap.indent(code, match["indent"]), source)
+            indent = SOLUTION.search(source)["indent"]
+            code = textwrap.indent(textwrap.dedent(wrong(stem[:2])[exercise.number]).strip("\n"), indent)
+            cell.source = SOLUTION.sub(lambda match, code=code: code, source)
         elif who == "cheat":
             notebook.cells[exercise.check].source = "print('all is well')"
     return notebook
@@ -66,11 +73,7 @@ def points(tmp_path_factory) -> dict[tuple[str, str], tuple[float, float]]:
     for stem in STEMS:
         nbgrader("generate_assignment", stem, "--create")
         given, released = temporary / "zip/notebooks" / f"{stem}.ipynb", folder / "release" / stem / f"{stem}.ipynb"
-        code = [
-            [(cell.source, cell.metadata.get("nbgrader", {}).get("grade_id")) for cell in notebook.cells if cell.cell_type == "code"]
-            for notebook in (nbformat.read(given, as_version=4), nbformat.read(released, as_version=4))
-        ]
-        assert code[0] == code[1], "nbgrader's release and the students' zip have other exercises"
+        assert code_of(given) == code_of(released), "nbgrader's release and the students' zip have other exercises"
         for who in ("right", "low", "empty", "cheat"):
             place = folder / "submitted" / who / stem
             place.mkdir(parents=True)

@@ -14,7 +14,7 @@ INSTALL = "install the wheel again, as the README says"
 def check_python() -> str:
     """Python is new enough."""
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (also an older one reads this file)
         raise RuntimeError(f"this is Python {version}: make the environment with Python 3.11 or newer")
     return f"Python {version}"
 
@@ -41,7 +41,7 @@ def check_explanation() -> str:
     clip, scene = nk.load_clip("shapes", device="cpu"), nk.shapes.sample(1, seed=0)[0]
     similarity = float(nk.nib(clip, clip.prepare(scene.image, scene.caption)).similarity[0])
     if abs(similarity - SIMILARITY) > 1e-3:
-        raise RuntimeError(f"the first scene has similarity {similarity:.4f} with its caption, {SIMILARITY} was expected: {INSTALL}")
+        raise RuntimeError(f"a picture's similarity is {similarity:.4f} where {SIMILARITY} is expected: {INSTALL}")
     return f"{len(nk.MODELS)} bundled models, one picture explained"
 
 
