@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks book pages student lint test test-unit test-notebooks bench gpu-check wheels gpu-rehearsal clean
+.PHONY: help run lab notebooks book pages student course lint test test-unit test-notebooks test-course bench gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -36,6 +36,9 @@ pages: .venv/ready  ## write the generated pages of docs/: the ledger, the speed
 student: .venv/ready  ## the notebooks without solutions and outputs, to hand out, under build/student
 	$(BIN)/python -m tools.student
 
+course: .venv/ready  ## a zip for students and a zip for teachers, under build/course
+	$(BIN)/python -m tools.course
+
 lint: .venv/ready  ## style and types: ruff (format and lint) and mypy
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff format --check --quiet --isolated notebooks
@@ -50,6 +53,9 @@ test-unit: .venv/ready  ## unit tests and notebook rules alone
 
 test-notebooks: .venv/ready  ## nbval alone: run the notebooks and compare every output
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks $(NBVAL) $(PARALLEL)
+
+test-course: .venv/course  ## nbgrader from the assignments to the points (adds nbgrader to .venv)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/house/test_nbgrader.py -m slow
 
 bench: .venv/ready  ## the speed figures, as ratios in one run: a CSV and a figure under build (about 15 minutes)
 	@mkdir -p build
@@ -73,4 +79,8 @@ clean:  ## remove .venv and build
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/course: .venv/ready requirements-course.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-course.txt
 	@touch $@

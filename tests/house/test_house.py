@@ -31,8 +31,9 @@ DECLARED = {
 }
 
 
-def pins() -> dict[str, str]:
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+def pins(*names: str) -> dict[str, str]:
+    text = "".join((ROOT / name).read_text() for name in names or ("requirements.txt", "requirements-course.txt"))
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     found = [re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][^+\s;]*)", line) for line in lines]
     assert all(found), [line for line, match in zip(lines, found) if not match]
     return {canonicalize_name(match[1]): match[2] for match in found}
@@ -73,8 +74,11 @@ def test_every_declared_dependency_is_pinned_within_its_bound():
 
 def test_what_a_pin_needs_is_pinned_too():
     """The pins are the whole tree; only what a CUDA build of torch brings along is left to it."""
-    pinned = pins()
+    pinned, everywhere = pins(), pins("requirements.txt")
+    installed_here = {canonicalize_name(found.metadata["Name"]) for found in importlib.metadata.distributions()}
     for name, version in pinned.items():
+        if name not in everywhere and name not in installed_here:
+            continue  # the course's extra is installed by make test-course alone
         installed = importlib.metadata.distribution(name)
         if installed.version.split("+")[0] != version:
             continue  # not the environment of the pins (gpu-check): says nothing about them
@@ -95,6 +99,10 @@ def test_every_import_is_declared():
             for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - own:
                 name = canonicalize_name(IMPORT_NAMES.get(canonicalize_name(top), top))
                 assert name in DECLARED, f"{where} imports {top}, which pyproject.toml does not declare"
+
+
+def test_the_course_adds_pins_and_changes_none():
+    assert not pins("requirements.txt").keys() & pins("requirements-course.txt").keys()
 
 
 def test_torchvision_is_nowhere():

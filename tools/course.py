@@ -1,0 +1,176 @@
+"""A course to hand out: a zip for students and a zip for teachers.
+
+python -m tools.course     # into build/course
+
+Students get the notebooks without solutions, the wheel with its data and a check of the set-up: nothing of the clone is needed.
+Teachers get the solutions, the points, the pages and nbgrader's source folder. What nbgrader must know of an exercise is written
+into these copies; it is read from the marks in the notebooks: the heading's difficulty and ``### BEGIN SOLUTION``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+
+from nibkit.outputs import check_output, written_whole
+
+from .book import BUILD, PARTS, ROOT
+from .student import FOLDER, student_version
+
+HANDOUT = Path(__file__).parent / "handout"
+POINTS = {"easy": 1, "medium": 2, "hard": 3}
+HEADING = re.compile(r"^\*\*(?:Exercise )?(\d+)(?:\. (.+?))?\*\* \((easy|medium|hard)(?:er)?, (\d+) minutes\)", re.M)
+TABLE = "| exercise | | difficulty | minutes | points |\n|---|---|---|--:|--:|"
+
+
+class Exercise(NamedTuple):
+    """An exercise, as its heading says, and the places of its two cells in the notebook."""
+
+    number: int
+    title: str
+    level: str
+    minutes: int
+    answer: int
+    check: int
+
+    @property
+    def points(self) -> int:
+        return POINTS[self.level]
+
+
+def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
+    """The notebook's exercises in order; ValueError, with the cell's first line, if one lacks its heading or its check."""
+    found, headings = [], []
+    for i, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            headings += HEADING.findall(cell.source)
+        elif "### BEGIN SOLUTION" in cell.source:
+            line = cell.source.splitlines()[0]
+            if [int(heading[0]) for heading in headings] != list(range(1, len(found) + 2)):
+                raise ValueError(f"exercise {len(found) + 1} ({line!r}) needs a heading such as **1. Title** (easy, 5 minutes)")
+            check = notebook.cells[i + 1] if i + 1 < len(notebook.cells) else None
+            if check is None or check.cell_type != "code" or "assert" not in check.source:
+                raise ValueError(f"exercise {len(found) + 1} ({line!r}) needs a cell with its check right after it")
+            number, title, level, minutes = headings[-1]
+            found.append(Exercise(int(number), title.rstrip("."), level, int(minutes), i, i + 1))
+    if len(headings) != len(found):
+        raise ValueError(f"exercise {headings[-1][0]} has a heading and no cell with ### BEGIN SOLUTION")
+    return found
+
+
+def graded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with nbgrader's metadata: answers to edit, checks locked and worth their points, nothing else graded."""
+    for cell in notebook.cells:
+        cell.metadata.pop("nbgrader", None)
+    for exercise in exercises(notebook):
+        common = {"schema_version": 3, "task": False, "grade_id": f"exercise-{exercise.number}"}
+        answer = common | {"grade": False, "solution": True, "locked": False}
+        check = common | {"grade": True, "solution": False, "locked": True, "points": exercise.points}
+        notebook.cells[exercise.answer].metadata["nbgrader"] = answer
+        notebook.cells[exercise.check].metadata["nbgrader"] = check | {"grade_id": f"exercise-{exercise.number}-check"}
+    return notebook
+
+
+def source_version(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """As nbgrader's source: graded, with links to other notebooks that lead there from an assignment's own folder."""
+    for cell in graded(notebook).cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        else:
+            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](../\1/\1.ipynb", cell.source)
+    return notebook
+
+
+def points_page(paths: list[Path]) -> str:
+    """The exercises of all notebooks as a page: difficulty, minutes, points and sums."""
+    parts, total = [], 0
+    for path in paths:
+        rows = exercises(nbformat.read(path, as_version=4))
+        points = sum(row.points for row in rows)
+        total += points
+        lines = [f"| {row.number} | {row.title} | {row.level} | {row.minutes} | {row.points} |" for row in rows]
+        minutes = sum(row.minutes for row in rows)
+        parts.append("\n".join([f"## {path.stem}\n", TABLE, *lines, f"| all | | | {minutes} | {points} |"]))
+    intro = f"A check gives all of its points or none: easy 1, medium 2, hard 3; {total} in all. Minutes are estimates."
+    return "\n\n".join(["# Exercises and points", intro, *parts]) + "\n"
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the package's wheel into ``folder``; returns the file."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*command, "--no-build-isolation", "--wheel-dir", folder, ROOT], check=True)
+    (wheel,) = folder.glob("nibkit-*.whl")
+    return wheel
+
+
+def gather_both(folder: Path, readme: str, wheel: Path) -> None:
+    """What both zips hold: how to begin, the wheel, the pins, the check of the set-up, the licence."""
+    folder.mkdir(parents=True)
+    text = (HANDOUT / readme).read_text(encoding="utf-8")
+    (folder / "README.md").write_text(text.replace("WHEEL", wheel.name), encoding="utf-8")
+    for path in (wheel, HANDOUT / "check_setup.py", ROOT / "requirements.txt", ROOT / "LICENSE"):
+        shutil.copy(path, folder)
+
+
+def gather_students(folder: Path, wheel: Path, paths: list[Path]) -> None:
+    """Lay the students' files into ``folder``."""
+    gather_both(folder, "students.md", wheel)
+    (folder / "notebooks").mkdir()
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "claims.md", folder / "docs")  # the notebooks' badges link to it
+    for path in paths:
+        nbformat.write(student_version(graded(nbformat.read(path, as_version=4))), folder / "notebooks" / path.name)
+
+
+def gather_teachers(folder: Path, wheel: Path, paths: list[Path]) -> None:
+    """Lay the teachers' files into ``folder``."""
+    gather_both(folder, "teachers.md", wheel)
+    for path in (path for pattern in PARTS for path in sorted(ROOT.glob(pattern))):  # as in the clone, so that links lead on
+        place = folder / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    (folder / "points.md").write_text(points_page(paths), encoding="utf-8")
+    for path in paths:
+        place = folder / "nbgrader" / "source" / path.stem
+        place.mkdir(parents=True)
+        nbformat.write(source_version(nbformat.read(path, as_version=4)), place / path.name)
+    for name in ("nbgrader_config.py", "requirements-course.txt"):
+        shutil.copy((HANDOUT if name.endswith(".py") else ROOT) / name, folder / "nbgrader")
+
+
+def build_course(out: Path) -> list[Path]:
+    """Write the two zips into the folder ``out``; returns them. ValueError if an exercise is not complete."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths, zips = sorted(FOLDER.glob("*.ipynb")), []
+    with tempfile.TemporaryDirectory() as name:
+        wheel = build_wheel(Path(name))
+        for who, gather in (("students", gather_students), ("teachers", gather_teachers)):
+            folder = Path(name) / f"nibkit-{who}"
+            gather(folder, wheel, paths)
+            zips.append(out / f"{folder.name}.zip")
+            check_output("--out", zips[-1])
+            with written_whole(zips[-1], "--out") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                    archive.write(path, path.relative_to(folder.parent))
+    return zips
+
+
+def main() -> None:
+    """Write the zips and say where they are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=BUILD / "course", help="the folder that they go into")
+    for path in build_course(parser.parse_args().out):
+        print(f"{path}   {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
