@@ -16,7 +16,7 @@ from ..methods.attribution import Attribution
 from ..methods.cut import CutEncoder
 from ..methods.frame import patch_means
 from ..methods.nib import nib
-from ..methods.registry import METHODS, SINCE
+from ..methods.registry import METHODS, BEYOND
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched
@@ -98,8 +98,8 @@ def explain_one(
 
 
 def explain_otherwise(clip: Clip, inputs: Inputs, method: str) -> Attribution:
-    """The same pair by another method of METHODS or SINCE, with its own settings (RISE with ``QUICK``'s fewer masks)."""
-    return (METHODS | SINCE)[method](clip, inputs, **QUICK.get(method, {})).cpu()
+    """The same pair by another method of METHODS or BEYOND, with its own settings (RISE with ``QUICK``'s fewer masks)."""
+    return (METHODS | BEYOND)[method](clip, inputs, **QUICK.get(method, {})).cpu()
 
 
 def paint_each(clip: Clip, scene: Scene, caption: str, attribution: Attribution) -> tuple[Removal, ...]:

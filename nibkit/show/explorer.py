@@ -18,7 +18,7 @@ from PIL import Image
 from ..checks import one_line
 from ..data import emoji, shapes
 from ..data.scenes import Scene
-from ..methods.registry import METHODS, SINCE
+from ..methods.registry import METHODS, BEYOND
 from ..model.clip import Clip
 from ..model.loading import MODELS, load_clip
 from ..model.pictures import to_rgb
@@ -30,7 +30,7 @@ try:
 except ImportError as error:
     raise ImportError("the explorer needs ipywidgets, which is not installed: pip install 'nibkit[notebooks]'") from error
 
-SECOND = [name for name in (METHODS | SINCE) if name != "nib"]
+SECOND = [name for name in (METHODS | BEYOND) if name != "nib"]
 WIDE, NARROW = ipywidgets.Layout(width="36em"), ipywidgets.Layout(width="24em")
 
 

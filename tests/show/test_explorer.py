@@ -119,7 +119,7 @@ def test_every_method_stands_beside_nib(explorer, monkeypatch):
     """RISE with fewer masks still, for this test."""
     monkeypatch.setitem(explanation.QUICK, "rise", {"num_masks": 20, "num_text_masks": 5})
     names = [value for _, value in explorer.second.options if value]
-    assert names == [name for name in [*nk.METHODS, *nk.SINCE] if name != "nib"]
+    assert names == [name for name in [*nk.METHODS, *nk.BEYOND] if name != "nib"]
     for name in names:
         before = shown(explorer)
         explorer.second.value = name
