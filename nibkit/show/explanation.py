@@ -16,7 +16,7 @@ from ..methods.attribution import Attribution
 from ..methods.cut import CutEncoder
 from ..methods.frame import patch_means
 from ..methods.nib import nib
-from ..methods.registry import METHODS, BEYOND
+from ..methods.registry import BEYOND, METHODS
 from ..model.clip import Clip
 from ..model.inputs import Inputs
 from ..model.repeatable import untouched

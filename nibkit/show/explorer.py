@@ -18,7 +18,7 @@ from PIL import Image
 from ..checks import one_line
 from ..data import emoji, shapes
 from ..data.scenes import Scene
-from ..methods.registry import METHODS, BEYOND
+from ..methods.registry import BEYOND, METHODS
 from ..model.clip import Clip
 from ..model.loading import MODELS, load_clip
 from ..model.pictures import to_rgb
