@@ -20,8 +20,9 @@ from ..data import emoji, shapes
 from ..data.scenes import Scene
 from ..methods.registry import BEYOND, METHODS
 from ..model.clip import Clip
-from ..model.loading import MODELS, load_clip
+from ..model.loading import load_clip
 from ..model.pictures import to_rgb
+from ..resources import MODELS
 from ..theory.quadrature import RULES
 from . import explanation, panels
 

@@ -12,7 +12,7 @@ from PIL import Image
 import nibkit as nk
 from nibkit.__main__ import main
 from nibkit.resources import data_dir
-from nibkit.show import explorer, plots
+from nibkit.show import explorer, panels, plots
 
 SQUARE = {"height": 224, "width": 224}
 SETTINGS = {
@@ -73,12 +73,13 @@ def test_figures(folder, wide):
 
 
 def test_the_explorer(folder, wide, monkeypatch):
-    figures, explain = [], plots.explain
-    monkeypatch.setattr(plots, "explain", lambda *given, **more: figures.append(explain(*given, **more)) or figures[-1])
+    figures, draw = [], panels.draw
+    monkeypatch.setattr(panels, "draw", lambda *given, **more: figures.append(draw(*given, **more)) or figures[-1])
     clip, scene = nk.load_clip(folder, device="cpu"), nk.shapes.sample(1, seed=5)[0]
     object.__setattr__(scene, "image", wide)
     explorer.explorer(clip, [scene])
-    assert np.array_equal(drawn(figures[0].axes[0]), undone(clip, wide))
+    (picture,) = [ax for ax in figures[0].axes if ax.get_title() == "the picture"]
+    assert np.array_equal(drawn(picture), undone(clip, wide))
 
 
 def test_the_command_line(folder, wide, tmp_path, monkeypatch, capsys):
