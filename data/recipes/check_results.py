@@ -80,7 +80,9 @@ def main() -> None:
         found = differences(rows, measured(clip, name, rows), args.tolerance)
         wrong += len(found)
         figures = rows.shape[0] * (rows.shape[1] - 2)
-        print(f"{name}.csv: {len(rows)} of {len(table)} rows measured again, {len(found)} of {figures} figures differ", flush=True)
+        print(
+            f"{name}.csv: {len(rows)} of {len(table)} rows measured again, {len(found)} of {figures} figures differ", flush=True
+        )
         if len(found):
             print(found.to_string(index=False), flush=True)
     raise SystemExit(1 if wrong else 0)
