@@ -21,7 +21,7 @@ COMPARED = {
     "07_clip_attribution": 19,
     "08_baselines": 26,
     "09_metrics": 33,
-    "10_benchmark": 17,
+    "10_benchmark": 23,
     "11_ablations": 13,
     "13_open_questions": 22,
 }
