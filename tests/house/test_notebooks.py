@@ -21,8 +21,8 @@ COMPARED = {
     "07_clip_attribution": 21,
     "08_baselines": 26,
     "09_metrics": 30,
-    "10_benchmark": 17,
-    "11_ablations": 13,
+    "10_benchmark": 23,
+    "11_ablations": 18,
     "12_interactions": 19,
     "13_open_questions": 22,
 }

@@ -1,5 +1,6 @@
 """The picture in a figure is what the model saw of it: in every function, in the explorer and on the command line."""
 
+import dataclasses
 import json
 import shutil
 
@@ -76,8 +77,8 @@ def test_the_explorer(folder, wide, monkeypatch):
     figures, draw = [], panels.draw
     monkeypatch.setattr(panels, "draw", lambda *given, **more: figures.append(draw(*given, **more)) or figures[-1])
     clip, scene = nk.load_clip(folder, device="cpu"), nk.shapes.sample(1, seed=5)[0]
-    object.__setattr__(scene, "image", wide)
-    explorer.explorer(clip, [scene])
+    masks = np.pad(scene.masks, ((0, 0), (0, 0), (0, wide.width - 224)))
+    explorer.explorer(clip, [dataclasses.replace(scene, image=wide, masks=masks)])
     (picture,) = [ax for ax in figures[0].axes if ax.get_title() == "the picture"]
     assert np.array_equal(drawn(picture), undone(clip, wide))
 
