@@ -1,58 +1,238 @@
-"""Something to play with in a notebook: ``explorer`` lets a reader choose scene, caption, layer, rule and steps."""
+"""Something to play with in a notebook: ``explorer`` lets a reader choose model, picture, caption, cut, λ and more.
+
+What is computed is in ``explanation``, how it is drawn in ``panels``; here are the controls.
+"""
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from matplotlib import pyplot as plt
+from PIL import Image
 
+from ..checks import one_line
+from ..data import emoji, shapes
 from ..data.scenes import Scene
-from ..methods.nib import nib
+from ..methods.registry import BEYOND, METHODS
 from ..model.clip import Clip
+from ..model.loading import MODELS, load_clip
+from ..model.pictures import to_rgb
 from ..theory.quadrature import RULES
-from . import plots
+from . import explanation, panels
 
 try:
     import ipywidgets
 except ImportError as error:
     raise ImportError("the explorer needs ipywidgets, which is not installed: pip install 'nibkit[notebooks]'") from error
 
+SECOND = [name for name in (METHODS | BEYOND) if name != "nib"]
+WIDE, NARROW = ipywidgets.Layout(width="36em"), ipywidgets.Layout(width="24em")
 
-def explorer(clip: Clip, scenes: Sequence[Scene]) -> ipywidgets.Widget:
-    """Controls over an explained picture; every change runs NIB again (a fraction of a second on the bundled model).
 
-    A caption that the model can't read shows the error's one line in place of the figure.
+def explorer(clip: Clip | str | None = None, scenes: Sequence[Scene] | None = None) -> Explorer:
+    """Controls over an explained picture. A change computes what depends on it, once (about a second on a bundled model).
+
+    Errors (a caption that is empty, a file that is no picture) and warnings (words that the model does not know) stand in a line
+    above the figure. On a static page, where no control can move, the figure is there as a picture.
+
+    Args:
+        clip: the model to begin with: a ``Clip``, or what ``load_clip`` takes. The bundled ones can be chosen beside it.
+        scenes: pictures with known objects, for this model and those of the same world; by default a dozen of its world.
+
+    Raises:
+        ValueError, FileNotFoundError: no scenes, or a name that ``load_clip`` does not know.
     """
-    wide = ipywidgets.Layout(width="34em")
-    numbered = [(f"{number}: {scene.caption}", number) for number, scene in enumerate(scenes)]
-    chosen = ipywidgets.Dropdown(options=numbered, description="scene", layout=wide)
-    caption = ipywidgets.Text(value=scenes[0].caption, description="caption", continuous_update=False, layout=wide)
-    deepest = min(clip.image.depth, clip.text.depth)
-    layer = ipywidgets.IntSlider(value=3 * deepest // 4, min=0, max=deepest, description="layer", continuous_update=False)
-    steps = ipywidgets.IntSlider(value=10, min=1, max=64, description="steps", continuous_update=False)
-    rule = ipywidgets.Dropdown(options=RULES, value="riemann", description="rule")
-    picture, message = ipywidgets.Image(format="png"), ipywidgets.Label()
+    return Explorer(clip if isinstance(clip, Clip) else load_clip(clip), scenes)
 
-    def bring_caption(change: dict[str, Any]) -> None:
-        caption.value = scenes[change["new"]].caption
 
-    def draw(_: dict[str, Any] | None = None) -> None:
-        image = scenes[chosen.value].image
-        try:
-            inputs = clip.prepare(image, caption.value)
-        except (ValueError, TypeError) as error:
-            message.value, picture.layout.display = str(error), "none"
+class Explorer(ipywidgets.VBox):
+    """The controls, the message line and the figure; see ``explorer``.
+
+    explanation: what is shown (``explanation.Explanation``), None until something could be explained.
+    """
+
+    def __init__(self, clip: Clip, scenes: Sequence[Scene] | None = None):
+        if scenes is not None and not len(scenes):
+            raise ValueError("scenes is empty: give one at least, or None for a dozen of the model's world")
+        self.first, self.clips = clip, {clip.name: clip}
+        self.scenes = {} if scenes is None else {world_of(clip.name): list(scenes)}
+        self.own: Any = None  # a picture of the reader's: a path, or a file's bytes
+        self.explanation: explanation.Explanation | None = None
+        self._kept: dict[str, tuple[Any, Any, list[str]]] = {}  # of each computation the last: key, result, warnings
+        self._settling = False
+
+        now = dict(continuous_update=False)
+        self.model = ipywidgets.Dropdown(options=list(dict.fromkeys([clip.name, *MODELS])), description="model", layout=NARROW)
+        self.second = ipywidgets.Dropdown(options=[("nothing", None), *((m, m) for m in SECOND)], description="beside NIB")
+        self.second.value = "m2ib"
+        self.scene = ipywidgets.Dropdown(description="scene", layout=WIDE)
+        self.path = ipywidgets.Text(description="own picture", placeholder="a file's path, then Enter", layout=NARROW, **now)
+        self.upload = ipywidgets.FileUpload(accept="image/*", description="upload")
+        self.caption = ipywidgets.Text(description="caption", layout=WIDE, **now)
+        self.layer = ipywidgets.IntSlider(description="layer", max=1, **now)
+        self.steps = ipywidgets.IntSlider(value=10, min=1, max=64, description="steps", **now)
+        self.rule = ipywidgets.Dropdown(options=[rule for rule in RULES if rule != "adaptive"], description="rule")
+        self.lam = ipywidgets.FloatLogSlider(value=1, min=-5, max=0, step=0.05, description="λ", readout_format=".1e", **now)
+        self.paint = ipywidgets.Dropdown(description="paint over", layout=NARROW)
+        self.message, self.picture = ipywidgets.Label(), ipywidgets.Image(format="png")
+        rows = [
+            [self.model, self.second],
+            [self.scene, self.path, self.upload],
+            [self.caption, self.paint],
+            [self.layer, self.rule, self.steps, self.lam],
+        ]
+        super().__init__([*map(ipywidgets.HBox, rows), self.message, self.picture])
+
+        self._bring_model()
+        for control in (control for row in rows for control in row):
+            control.observe(self._moved, names="value")
+        self._draw()
+
+    def __repr__(self) -> str:
+        return f"Explorer({self.model.value!r}, {self.caption.value!r})"
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """The widget, and its first figure for pages without a kernel."""
+        bundle = super()._repr_mimebundle_(**options)
+        return bundle | ({"image/png": base64.b64encode(self.picture.value).decode()} if self.explanation else {})
+
+    # --- controls that move others ------------------------------------------------------------------------------------------
+
+    def _moved(self, change: dict[str, Any]) -> None:
+        """A control was moved: bring what follows from it, then draw once."""
+        if self._settling:
             return
-        figure = plots.explain(image, nib(clip, inputs, layer.value, steps.value, rule.value))
+        bring: dict[Any, Callable[[], None]] = {
+            self.model: self._bring_model,
+            self.scene: self._bring_scene,
+            self.path: self._bring_path,
+            self.upload: self._bring_upload,
+        }
+        if change["owner"] in bring:
+            bring[change["owner"]]()
+        self._draw()
+
+    @contextlib.contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Controls may be set here without being heard."""
+        before, self._settling = self._settling, True
+        try:
+            yield
+        finally:
+            self._settling = before
+
+    def _bring_model(self) -> None:
+        """The model's depth, and its world's scenes; a picture and caption of the same world stay."""
+        name = self.model.value
+        if name not in self.clips:
+            self.clips[name] = load_clip(name, self.first.device, self.first.dtype)
+        world, clip = world_of(name), self.clips[name]
+        deepest = min(clip.image.depth, clip.text.depth)
+        if world not in self.scenes:
+            self.scenes[world] = (emoji if world == "emoji" else shapes).sample(12, seed=77, captions="one", objects=3)
+        listed = tuple((f"{number}: {scene.caption}", number) for number, scene in enumerate(self.scenes[world]))
+        with self._quietly():
+            if deepest != self.layer.max:
+                self.layer.max, self.layer.value = deepest, 3 * deepest // 4
+            if self.own is None and listed != self.scene.options:
+                self.scene.options, self.scene.value = listed, 0
+                self._bring_scene()
+            elif self.own is not None:
+                self.scene.options, self.scene.value = listed, None
+
+    def _bring_scene(self) -> None:
+        """A scene's caption and objects; the reader's own picture goes."""
+        if (scene := self._scene()) is None:
+            return
+        with self._quietly():
+            self.own, self.path.value, self.upload.value = None, "", ()
+            self.caption.value = scene.caption
+            self.paint.options = [("nothing", None), *((thing.phrase, i) for i, thing in enumerate(scene.objects))]
+            self.paint.value = next((i for i in scene.named if i is not None), 0)
+
+    def _bring_path(self) -> None:
+        """The picture at the path; where that was emptied, the first scene again."""
+        if path := self.path.value.strip():
+            self._bring_own(path)
+        elif self.scene.value is None:
+            with self._quietly():
+                self.scene.value = 0
+            self._bring_scene()
+
+    def _bring_upload(self) -> None:
+        """The file's bytes."""
+        if self.upload.value:
+            with self._quietly():
+                self.path.value = ""
+            self._bring_own(bytes(self.upload.value[0]["content"]))
+
+    def _bring_own(self, picture: str | bytes) -> None:
+        """A picture of the reader's own: no scene is chosen then, and nothing is known that could be painted over."""
+        with self._quietly():
+            self.own, self.scene.value, self.paint.options, self.paint.value = picture, None, [("nothing", None)], None
+
+    def _scene(self) -> Scene | None:
+        return None if self.scene.value is None else self.scenes[world_of(self.model.value)][self.scene.value]
+
+    # --- what is computed and drawn ------------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        """The figure, or in its place the error's one line."""
+        try:
+            png, told = recorded(self._figure)
+        except (ValueError, TypeError, OSError) as error:
+            self.explanation, self.message.value, self.picture.layout.display = None, one_line(error), "none"
+            return
+        told = [line for _, _, lines in self._kept.values() for line in lines] + told
+        self.message.value, self.picture.layout.display = " · ".join(dict.fromkeys(told)), None
+        self.picture.value = png
+
+    def _figure(self) -> bytes:
+        """The figure's PNG; what it needs is computed unless it is there from the last time."""
+        name, caption, second = self.model.value, self.caption.value, self.second.value
+        clip, scene = self.clips[name], self._scene()
+        settings = (self.layer.value, self.steps.value, self.rule.value)
+        key = (name, self.own, None if scene is None else id(scene), caption, *settings)
+
+        def explain() -> explanation.Explanation:
+            picture: Image.Image = scene.image if scene else to_rgb(self.own, "own picture")
+            return explanation.explain_one(clip, picture, caption, *settings, scene)
+
+        shown = self.explanation = self._keep("nib", key, explain)
+        other = second and self._keep(
+            "second", (*key[:4], second), lambda: explanation.explain_otherwise(clip, shown.inputs, second)
+        )
+        if not second:
+            self._kept.pop("second", None)
+        similarity = f"{float(shown.attribution.similarity[0]):.2f}".replace("-", "−")
+        title = f"“{caption}”: F = {similarity}, the similarity of picture and caption ({name}, cut at layer {settings[0]})"
+        figure = panels.draw(shown, title, self.lam.value, other or None, self.paint.value)
         png = io.BytesIO()
         figure.savefig(png, format="png")
         plt.close(figure)
-        message.value, picture.layout.display, picture.value = "", None, png.getvalue()
+        return png.getvalue()
 
-    chosen.observe(bring_caption, names="value")
-    for control in (chosen, caption, layer, steps, rule):
-        control.observe(draw, names="value")
-    draw()
-    return ipywidgets.VBox([chosen, caption, ipywidgets.HBox([layer, steps, rule]), message, picture])
+    def _keep(self, what: str, key: Any, compute: Callable[[], Any]) -> Any:
+        """``compute``'s result, from the last time if nothing has changed since."""
+        if what not in self._kept or self._kept[what][0] != key:
+            self._kept.pop(what, None)
+            self._kept[what] = key, *recorded(compute)
+        return self._kept[what][1]
+
+
+def recorded(compute: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """(its result, the texts of its warnings, which are shown nowhere else)."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        result = compute()
+    return result, [one_line(warning.message) for warning in told if issubclass(warning.category, UserWarning)]
+
+
+def world_of(name: str) -> str:
+    """The world that a model is at home in: a bundled one's; another model has one of its own."""
+    return "emoji" if name == "emoji" else "shapes" if name in MODELS else name

@@ -18,7 +18,7 @@ COMPARED = {
     "04_theorem_2": 22,
     "05_theorem_3": 32,
     "06_axioms": 32,
-    "07_clip_attribution": 19,
+    "07_clip_attribution": 21,
     "08_baselines": 26,
     "09_metrics": 30,
     "10_benchmark": 17,

@@ -4,10 +4,20 @@ import ipywidgets
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from test_explorer import controls
 
 import nibkit as nk
 from nibkit.show import interaction_plots as figures
+
+
+def controls(widget) -> dict:
+    """The widgets in a box that have a description, by it."""
+    found, todo = {}, [widget]
+    while todo:
+        one = todo.pop()
+        todo += getattr(one, "children", ())
+        if getattr(one, "description", ""):
+            found[one.description] = one
+    return found
 
 
 @pytest.fixture(scope="module")
