@@ -34,13 +34,13 @@ def code_of(path: Path) -> list[tuple[str, str | None]]:
 
 
 def hand_in(given: Path, stem: str, who: str) -> nbformat.NotebookNode:
-    """The students' notebook with answers: all right; wrong from the second exercise on; none, and the checks deleted."""
+    """The students' notebook with answers: all right; wrong from the second exercise on; none; and the checks tampered with."""
     notebook = nbformat.read(given, as_version=4)
     solved = nbformat.read(ROOT / "notebooks" / given.name, as_version=4)
     for exercise in course.exercises(solved):
         cell, source = notebook.cells[exercise.answer], solved.cells[exercise.answer].source
         assert cell.source == without_solutions(source), "the exercise's cell is not the students' one"
-        if who == "right" or who == "low" and exercise.number == 1:
+        if who == "right" or who != "empty" and exercise.number == 1:
             cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", source, flags=re.M)
         elif who == "low":
             indent = SOLUTION.search(source)["indent"]
@@ -48,6 +48,8 @@ def hand_in(given: Path, stem: str, who: str) -> nbformat.NotebookNode:
             cell.source = SOLUTION.sub(lambda match, code=code: code, source)
         elif who == "cheat":
             notebook.cells[exercise.check].source = "print('all is well')"
+    if who == "cheat":
+        del notebook.cells[course.exercises(solved)[0].check]
     return notebook
 
 
@@ -92,5 +94,5 @@ def test_right_wrong_and_empty_answers_get_their_points(points, stem):
     assert points[stem, "right"] == (full, full)
     assert points[stem, "low"] == (exercises[0].points, full)  # the first answer is right, the others are wrong
     assert points[stem, "empty"] == (0, full)
-    assert points[stem, "cheat"] == (0, full)  # autograde puts the checks back
+    assert points[stem, "cheat"] == (exercises[0].points, full)  # checks are put back: the first was deleted, the others changed
     assert 0 < exercises[0].points < full

@@ -7,3 +7,5 @@ c.CourseDirectory.course_id = "nibkit"
 c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your code here"}
 # Seconds for one cell: an answer that never ends loses its points, and the others are still graded.
 c.Execute.timeout = 300
+# A check that a student deleted is put back at grading, as one that was changed is.
+c.OverwriteCells.add_missing_cells = True
