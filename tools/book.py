@@ -21,7 +21,7 @@ from nibkit.course.claims import LEDGER_PAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
-PARTS = ("docs/*.md", "docs/*.png", "notebooks/*.ipynb", "data/**/*.md", "data/**/*.png", "data/claims.csv", "LICENSE")
+PARTS = ("docs/*.md", "docs/*.png", "notebooks/*.ipynb", "data/**/*.md", "data/**/*.png", "data/claims.csv", "data/emoji/OFL.txt", "LICENSE")
 MARK = ".made-by-nibkit"  # in folders that may be deleted and built again
 PICTURE = "docs/first-explanation.png"  # on the start page; the first picture of notebook 00
 
