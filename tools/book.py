@@ -21,7 +21,8 @@ from nibkit.course.claims import LEDGER_PAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
-PARTS = ("docs/*.md", "docs/*.png", "notebooks/*.ipynb", "data/**/*.md", "data/**/*.png", "data/claims.csv", "data/emoji/OFL.txt", "LICENSE")
+PARTS = ("docs/*.md", "docs/*.png", "notebooks/*.ipynb", "data/**/*.md", "data/**/*.png", "data/claims.csv", "data/**/OFL.txt")
+PARTS += ("LICENSE",)
 MARK = ".made-by-nibkit"  # in folders that may be deleted and built again
 PICTURE = "docs/first-explanation.png"  # on the start page; the first picture of notebook 00
 

@@ -53,6 +53,7 @@ class Stage:
         cuda = self.device.type == "cuda"
         start = torch.zeros((), device=self.device) if cuda else 0.0
         self.optimizer = torch.optim.AdamW(groups, lr=start, betas=(0.9, 0.98), capturable=cuda, fused=cuda)
+        self.over = False  # ended, by the clock or by its steps
         self.done = self.resume()
         self.graph, self.stream = None, torch.cuda.Stream() if cuda else None
         order = range(self.done // CHUNK, math.ceil(limits.steps / CHUNK))
@@ -66,7 +67,7 @@ class Stage:
     def along(self) -> float:
         """How far it is, 0 … 1: by its steps, or by the clock where that is farther."""
         clock = (time.monotonic() - self.limits.start) / (self.limits.end - self.limits.start)
-        return min(1.0, max(self.done / self.limits.steps, clock))
+        return 1.0 if self.over else min(1.0, max(self.done / self.limits.steps, clock))
 
     def resume(self) -> int:
         """Load the checkpoint if there is one; how many steps are done."""
@@ -75,12 +76,13 @@ class Stage:
         state = torch.load(self.path, weights_only=True, map_location=self.device)
         for part, saved in zip([*self.modules, self.optimizer], state["parts"]):
             part.load_state_dict(saved)
+        self.over = state["over"]
         return state["done"]
 
     def keep(self) -> None:
         """Write a checkpoint so that a kill at any moment leaves the old one or the new one."""
         parts = [part.state_dict() for part in [*self.modules, self.optimizer]]
-        torch.save({"done": self.done, "parts": parts}, self.path.with_suffix(".new"))
+        torch.save({"done": self.done, "over": self.over, "parts": parts}, self.path.with_suffix(".new"))
         self.path.with_suffix(".new").replace(self.path)
 
     def set_rate(self, share: float) -> None:
@@ -156,6 +158,7 @@ def run(stages: list[Stage], every: int, report: Callable[[Stage], None]) -> Non
             for stage in left:
                 stage.step()
                 if stage.along == 1:
+                    stage.over = True
                     over.append(stage)
                 if stage.done % every == 0 or stage in over:
                     stage.wait()

@@ -15,8 +15,9 @@ Recipes
     reset          that, and in 70 % of the batches the class token that enters a random block 5 … 10 is set back to its start (in
                    the text tower the end token): the patches must keep their evidence until then.
 
-The patch embedding always starts as low-frequency cosines. Every step depends on the seed and its number alone. On CUDA a step is
-one graph, and all runs of a call go side by side, each on its own stream.
+The patch embedding always starts as low-frequency cosines. What a step works on depends on the seed and its number alone; so does
+the learning rate, but for ``--minutes``. On CUDA a step is one graph, and all runs of a call go side by side, each on its own
+stream.
 """
 
 from __future__ import annotations
@@ -170,7 +171,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64, help="scenes a step of the second stage")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate of the second stage")
     parser.add_argument("--pairs", type=int, default=9728, help="scenes in twos, held in memory (300 kB each)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="if steps are not done by then: decay by the clock")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="of training: decay by the clock where steps would take longer"
+    )
     parser.add_argument("--every", type=int, default=500, help="steps between two entries of the log, and two checkpoints")
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     parser.add_argument("--loaders", type=int, default=2, help="processes that prepare a run's steps, on CUDA")
@@ -184,7 +187,6 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.device == "cuda":
         torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "tf32"
-    end = time.monotonic() + 60 * args.minutes
     drawn = draw_pool(world, args.pairs + HELD_OUT, args.workers)
     held_out, things = [part[-HELD_OUT:] for part in drawn], drawn[1][:-HELD_OUT]
     pool = [part[:-HELD_OUT].to(args.device) for part in drawn]
@@ -195,7 +197,7 @@ def main() -> None:
             model = models[recipe, seed] = build_model(world).train()
             start_with_cosines(model.vision_model.embeddings.patch_embedding, normalise(drawn[0][:128].flatten(0, 1)))
             model.to(args.device)
-    started = time.monotonic()
+    started, end = time.monotonic(), time.monotonic() + 60 * args.minutes
     limits = Limits(args.see_steps, started, started + (end - started) * SEEING, args.device, args.out, args.loaders)
     if taught := [recipe for recipe in args.recipes if recipe != "captions-only"]:  # they share a seed's first stage
         first = [seeing(world, models[taught[0], seed], pool, seed, limits) for seed in args.seeds]

@@ -2,7 +2,7 @@
 
 Closer to what CLIP sees than coloured shapes are: a thing has a texture, several colours and a name of its own, things overlap,
 and the ground is no noise. And still every pixel's owner is known. Pictures: Noto Color Emoji (SIL Open Font License 1.1) and
-photographs in the public domain; see ``data/emoji/README.md``.
+photographs that are free to use; see ``data/emoji/README.md``.
 
 >>> scene = sample(1, seed=2)[0]
 >>> scene.caption, scene.masks.shape
@@ -21,7 +21,7 @@ from PIL import Image
 
 from ..checks import check_number
 from ..resources import data_dir
-from .scenes import SIZE, Scene, check_world, redraw, visible, write_caption
+from .scenes import SIZE, TRIES, Scene, check_world, redraw, visible, write_caption
 
 CHARACTERS = {
     "dog": "🐶", "cat": "🐱", "rabbit": "🐰", "fox": "🦊", "bear": "🐻", "panda": "🐼", "lion": "🦁", "cow": "🐮",
@@ -140,13 +140,15 @@ def draw(
     """
     canvas = _ground(rng, clutter)
     base = canvas.mean(axis=(0, 1))
-    while True:  # placed again in the rare case that a thing would be mostly hidden
+    for _ in range(TRIES):  # placed again in the rare case that a thing would be mostly hidden
         things = _place(names, rng, size)
         layers = [_layer(thing) for thing in things]
         alphas = [(rows, cols, pixels[..., 3]) for rows, cols, pixels in layers]
         masks = visible(alphas)
         if all(m.sum() >= 0.6 * (alpha > 0.5).sum() for m, (_, _, alpha) in zip(masks, alphas)):
             break
+    else:
+        raise ValueError(f"{len(names)} things of size {size} don't fit side by side: take fewer objects or a smaller size")
     for i, (rows, cols, pixels) in enumerate(layers):
         color = base + contrast * (pixels[..., :3] - base)
         if i not in without:

@@ -13,6 +13,7 @@ from PIL import Image
 from ..checks import check_choice, check_number, check_seed, check_whole
 
 SIZE = 224  # pixels; the input size of CLIP ViT-B/32
+TRIES = 300  # how often a scene is placed anew before its objects are too large
 Redraw = Callable[[frozenset[int]], tuple[Image.Image, np.ndarray]]
 CAPTIONS = ("all", "some", "one", "two", "wrong", "absent")
 

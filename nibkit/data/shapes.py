@@ -20,7 +20,7 @@ from PIL import Image
 
 from ..checks import check_number
 from .outlines import DISTANCE
-from .scenes import SIZE, Scene, check_world, redraw, visible, write_caption
+from .scenes import SIZE, TRIES, Scene, check_world, redraw, visible, write_caption
 
 COLORS = {
     "red": (0.85, 0.12, 0.12),
@@ -139,12 +139,14 @@ def draw(
     """
     canvas = _background(rng, clutter)
     base = canvas.mean(axis=(0, 1))
-    while True:  # placed again in the rare case that an object would be mostly hidden
+    for _ in range(TRIES):  # placed again in the rare case that an object would be mostly hidden
         objects = _place(names, rng, size)
         coverage = [_coverage(o) for o in objects]
         masks = visible(coverage)
         if all(m.sum() >= 0.6 * (a > 0.5).sum() for m, (_, _, a) in zip(masks, coverage)):
             break
+    else:
+        raise ValueError(f"{len(names)} objects of size {size} don't fit side by side: take fewer objects or a smaller size")
     for i, (thing, (rows, cols, alpha)) in enumerate(zip(objects, coverage)):
         color = base + contrast * (np.array(COLORS[thing.color]) + rng.uniform(-0.04, 0.04, 3) - base)
         if i not in without:

@@ -124,6 +124,8 @@ class Clip:
         """
         if not isinstance(inputs, Inputs):
             raise TypeError(f"inputs must be nk.Inputs (see clip.prepare); got {type(inputs).__name__}")
+        if self.device.type == "meta":
+            raise ValueError("the model has no values (it lies on the device 'meta'): load the weights first")
         inputs = inputs.to(self.device, self.dtype)
         if not unchanged(self.checked, now := signature(self.model)):
             self._check_model(inputs)

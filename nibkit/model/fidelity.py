@@ -75,9 +75,6 @@ def check_supported(model: Any) -> None:
             )
         if not len(reach(model, f"{side}_model.encoder.layers")):
             raise ValueError(f"{side}_model.encoder.layers is empty: there is no block to cut at")
-    for part, parameter in model.named_parameters():
-        if parameter.is_meta:
-            raise ValueError(f"{part} has no values (it lies on the device 'meta'): load the weights first")
 
 
 def reach(module: Any, path: str) -> Any:

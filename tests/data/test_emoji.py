@@ -138,6 +138,11 @@ def test_a_scene_without_a_thing_shows_what_stood_behind_it():
         assert less.named == tuple(None if k == i else k - (k > i) for k in scene.named)
 
 
+def test_things_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="6 things of size .60.0, 60.0. don't fit side by side: take fewer objects or a smaller"):
+        emoji.sample(8, seed=0, objects=6, size=(60, 60))
+
+
 def test_pairs():
     pairs = nk.datasets.emoji(3, seed=1, captions="some", objects=2)
     assert [pair.id for pair in pairs] == [f"emoji-1-some-objects=2-{i}" for i in range(3)]
