@@ -156,7 +156,7 @@ def directive(name: str, module: str) -> str:
         return f".. autoclass:: nibkit.{name}\n   :members:\n   :inherited-members:"
     if callable(value):
         return f".. autofunction:: nibkit.{name}"
-    return f".. py:data:: nibkit.{name}\n\n   By name: {', '.join(value)}."
+    return f".. py:currentmodule:: nibkit\n\n.. py:data:: {name}\n\n   By name: {', '.join(value)}."  # a module may stand before
 
 
 def link(text: str, notebook: str) -> str:
