@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checks import check_number
 from ..resources import data_dir
-from .scenes import SIZE, TRIES, Scene, check_world, redraw, visible, write_caption
+from .scenes import SIZE, Scene, arrange, find_place, scene_maker, visible
 
 CHARACTERS = {
     "dog": "🐶", "cat": "🐱", "rabbit": "🐰", "fox": "🦊", "bear": "🐻", "panda": "🐼", "lion": "🦁", "cow": "🐮",
@@ -34,6 +33,7 @@ CHARACTERS = {
 NAMES = tuple(CHARACTERS)
 GROUND = 256  # pixels; the side of a photograph's square
 TILT = 25.0  # degrees; the farthest that a thing leans to a side
+OBJECTS, RADII, CLUTTER = (1, 4), (24.0, 44.0), 0.5  # what ``sample`` and ``draw`` take by default
 OVERLAP = 0.35  # of two things' radii: how far they may reach into each other
 
 
@@ -66,9 +66,9 @@ def sample(
     seed: int = 0,
     captions: str = "all",
     *,
-    objects: int | tuple[int, int] = (1, 4),
-    size: tuple[float, float] = (24.0, 44.0),
-    clutter: float = 0.5,
+    objects: int | tuple[int, int] = OBJECTS,
+    size: tuple[float, float] = RADII,
+    clutter: float = CLUTTER,
     contrast: float = 1.0,
 ) -> list[Scene]:
     """``n`` scenes; scene i depends on (seed, i) and the options alone, so ``sample(9, 0)[:4] == sample(4, 0)`` in content.
@@ -87,36 +87,15 @@ def sample(
     return [make(i) for i in range(n)]
 
 
-def world(
-    n: int,
-    seed: int = 0,
-    captions: str = "all",
-    *,
-    objects: int | tuple[int, int] = (1, 4),
-    size: tuple[float, float] = (24.0, 44.0),
-    clutter: float = 0.5,
-    contrast: float = 1.0,
-) -> Callable[[int], Scene]:
+def world(n: int, seed: int = 0, captions: str = "all", **options: Any) -> Callable[[int], Scene]:
     """The function that draws scene i of ``sample`` with these arguments, which are checked now."""
-    n, seed, count, reach = check_world(n, seed, captions, objects, size)
-    clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
-
-    def make(i: int) -> Scene:
-        paint = functools.partial(_paint, (seed, i), count, size=reach, clutter=clutter, contrast=contrast)
-        image, things, masks, rng = paint()
-        written, named = write_caption(things, rng, captions, alternatives=alternatives)
-        return Scene(image, " and ".join(written), things, masks, written, named, functools.partial(redraw, paint))
-
-    return make
+    settings: dict[str, Any] = {"objects": OBJECTS, "size": RADII, "clutter": CLUTTER, "contrast": 1.0} | options
+    return scene_maker(_paint, alternatives, n, seed, captions, **settings)
 
 
-def _paint(
-    key: tuple[int, int], count: tuple[int, int], **options: Any
-) -> tuple[Image.Image, tuple[Emoji, ...], np.ndarray, np.random.Generator]:
-    """The picture of scene ``key``, (seed, i), with its things and masks, and the generator, which its caption goes on with."""
-    rng = np.random.default_rng(key)
-    names = [NAMES[j] for j in rng.choice(len(NAMES), size=int(rng.integers(count[0], count[1] + 1)), replace=False)]
-    return *draw(names, rng, **options), rng
+def _paint(rng: np.random.Generator, count: int, **options: Any) -> tuple[Image.Image, tuple[Emoji, ...], np.ndarray]:
+    """``draw`` of so many things, all different."""
+    return draw([NAMES[j] for j in rng.choice(len(NAMES), size=count, replace=False)], rng, **options)
 
 
 def alternatives(thing: Emoji | None) -> Iterable[str]:
@@ -128,8 +107,8 @@ def draw(
     names: Sequence[str],
     rng: np.random.Generator,
     *,
-    size: tuple[float, float] = (24.0, 44.0),
-    clutter: float = 0.5,
+    size: tuple[float, float] = RADII,
+    clutter: float = CLUTTER,
     contrast: float = 1.0,
     without: Collection[int] = (),
 ) -> tuple[Image.Image, tuple[Emoji, ...], np.ndarray]:
@@ -140,34 +119,19 @@ def draw(
     """
     canvas = _ground(rng, clutter)
     base = canvas.mean(axis=(0, 1))
-    for _ in range(TRIES):  # placed again in the rare case that a thing would be mostly hidden
-        things = _place(names, rng, size)
-        layers = [_layer(thing) for thing in things]
-        alphas = [(rows, cols, pixels[..., 3]) for rows, cols, pixels in layers]
-        masks = visible(alphas)
-        if all(m.sum() >= 0.6 * (alpha > 0.5).sum() for m, (_, _, alpha) in zip(masks, alphas)):
-            break
-    else:
-        raise ValueError(f"{len(names)} things of size {size} don't fit side by side: take fewer objects or a smaller size")
-    for i, (rows, cols, pixels) in enumerate(layers):
-        color = base + contrast * (pixels[..., :3] - base)
+    things, layers = arrange(lambda: _place(names, rng, size), _layer, size)
+    for i, (rows, cols, alpha, color) in enumerate(layers):
         if i not in without:
-            canvas[rows, cols] += pixels[..., 3:] * (color - canvas[rows, cols])
+            canvas[rows, cols] += alpha[..., None] * (base + contrast * (color - base) - canvas[rows, cols])
     canvas += 0.02 * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
-    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), things, visible(alphas, without)
+    return Image.fromarray((255 * canvas.clip(0, 1)).astype(np.uint8)), things, visible(layers, without)
 
 
 def _place(names: Sequence[str], rng: np.random.Generator, size: tuple[float, float]) -> tuple[Emoji, ...]:
-    """Random places: of 40 tries the first that reaches into no earlier thing by more than ``OVERLAP``, else the farthest."""
+    """Random places, at which things reach into each other by ``OVERLAP`` at most where that can be had."""
     things: list[Emoji] = []
     for name in names:
-        radius = rng.uniform(*size)
-        tries = rng.uniform(radius + 2, SIZE - radius - 2, size=(40, 2))
-        gap = np.full(40, np.inf)
-        for other in things:
-            gap = np.minimum(gap, np.hypot(*(tries - other.center).T) - (1 - OVERLAP) * (radius + other.radius))
-        best = int(np.argmax(gap > 0)) if (gap > 0).any() else int(np.argmax(gap))
-        things.append(Emoji(name, tuple(tries[best].tolist()), radius, rng.uniform(-TILT, TILT)))
+        things.append(Emoji(name, *find_place(rng, size, things, OVERLAP), rng.uniform(-TILT, TILT)))
     return tuple(things)
 
 
@@ -195,8 +159,8 @@ def _ground(rng: np.random.Generator, clutter: float) -> np.ndarray:
     return (middle + clutter * (canvas - mean)).astype(np.float32)
 
 
-def _layer(thing: Emoji) -> tuple[slice, slice, np.ndarray]:
-    """The part of the canvas that a thing lies in, and its pixels there: colours and alpha [h, w, 4] in 0 … 1."""
+def _layer(thing: Emoji) -> tuple[slice, slice, np.ndarray, np.ndarray]:
+    """The part of the canvas that a thing lies in, and its pixels there: alpha [h, w] and colours [h, w, 3] in 0 … 1."""
     glyph = _picture("glyphs", thing.name, "RGBa")
     scale = 2 * thing.radius / max(glyph.size)
     width, height = (max(round(scale * side), 1) for side in glyph.size)
@@ -207,4 +171,4 @@ def _layer(thing: Emoji) -> tuple[slice, slice, np.ndarray]:
     pixels = pixels[cut_top : SIZE - top, cut_left : SIZE - left]
     color = pixels[..., :3] / np.maximum(pixels[..., 3:], 1 / 255)
     rows, cols = (slice(start, start + length) for start, length in zip((top + cut_top, left + cut_left), pixels.shape))
-    return rows, cols, np.concatenate([color.clip(0, 1), pixels[..., 3:]], axis=2)
+    return rows, cols, pixels[..., 3], color.clip(0, 1)

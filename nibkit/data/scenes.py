@@ -68,20 +68,47 @@ class Scene:
         )
 
 
-def visible(coverage: Sequence[tuple[slice, slice, np.ndarray]], without: Collection[int] = ()) -> np.ndarray:
-    """What can be seen of each object, bool [k, 224, 224]: what it covers and no later one does; nothing of those left out."""
+def visible(coverage: Sequence[tuple], without: Collection[int] = ()) -> np.ndarray:
+    """What can be seen of each object, bool [k, 224, 224]: what it covers and no later one does; nothing of those left out.
+
+    coverage: of each object rows and columns of the canvas, and alpha there (whatever follows is not looked at).
+    """
     masks = np.zeros((len(coverage), SIZE, SIZE), dtype=bool)
-    for i, (rows, cols, alpha) in enumerate(coverage):
+    for i, (rows, cols, alpha, *_) in enumerate(coverage):
         if i not in without:
             masks[:i, rows, cols] &= alpha <= 0.5
             masks[i, rows, cols] = alpha > 0.5
     return masks
 
 
-def redraw(paint: Callable[..., tuple], without: frozenset[int]) -> tuple[Image.Image, np.ndarray]:
-    """``paint``'s random draws once more, without these objects: (picture, masks); what a world gives a scene as ``redraw``."""
-    image, _, masks, _ = paint(without=without)
-    return image, masks
+def arrange(place: Callable[[], tuple], cover: Callable[[Any], tuple], size: tuple[float, float]) -> tuple[tuple, list[tuple]]:
+    """(objects as ``place`` put them, what each covers): placed again in the rare case that one would be mostly hidden.
+
+    cover: object -> (rows, columns, alpha there, …). Of each object at least six tenths are seen. ValueError if that can't be.
+    """
+    for _ in range(TRIES):
+        things = place()
+        layers = [cover(thing) for thing in things]
+        masks = visible(layers)
+        if all(mask.sum() >= 0.6 * (layer[2] > 0.5).sum() for mask, layer in zip(masks, layers)):
+            return things, layers
+    raise ValueError(f"{len(things)} objects of size {size} don't fit side by side: take fewer objects or a smaller size")
+
+
+def find_place(
+    rng: np.random.Generator, size: tuple[float, float], others: Sequence[Thing], overlap: float = 0.0
+) -> tuple[tuple[float, float], float]:
+    """(center, radius) of one more object: of 40 random places the first that is free, else the farthest from the others.
+
+    overlap: how far objects may reach into each other, as a share of their radii.
+    """
+    radius = rng.uniform(*size)
+    tries = rng.uniform(radius + 2, SIZE - radius - 2, size=(40, 2))
+    gap = np.full(40, np.inf)
+    for other in others:
+        gap = np.minimum(gap, np.hypot(*(tries - other.center).T) - (1 - overlap) * (radius + other.radius))
+    best = int(np.argmax(gap > 0)) if (gap > 0).any() else int(np.argmax(gap))
+    return tuple(tries[best].tolist()), radius
 
 
 def _without(i: int, redraw: Redraw, more: frozenset[int]) -> tuple[Image.Image, np.ndarray]:
@@ -122,18 +149,55 @@ def write_caption(
     return tuple(phrases), tuple(named)
 
 
-def check_world(
-    n: int, seed: int, captions: str, objects: int | tuple[int, int], size: tuple[float, float]
-) -> tuple[int, int, tuple[int, int], tuple[float, float]]:
-    """(n, seed, fewest and most objects, smallest and largest radius), checked; ValueError if one is out of range."""
-    n, seed = check_whole("n", n, least=0), check_seed(seed)
+def scene_maker(
+    paint: Callable[..., tuple],
+    alternatives: Callable[[Any], Iterable[str]],
+    n: int,
+    seed: int,
+    captions: str,
+    objects: int | tuple[int, int],
+    size: tuple[float, float],
+    clutter: float,
+    contrast: float,
+) -> Callable[[int], Scene]:
+    """The function that draws scene i of a world's ``sample``. Its arguments are checked now: ValueError if one is out of range.
+
+    paint: (generator, how many objects, size=, clutter=, contrast=, without=) -> picture, objects, masks. alternatives: see
+    ``write_caption``.
+    """
+    check_whole("n", n, least=0)
+    seed = check_seed(seed)
     check_choice("captions", captions, CAPTIONS)
     fewest, most = _range("objects", objects if isinstance(objects, Sequence | np.ndarray) else (objects, objects))
     fewest, most = check_whole("objects", fewest, 1, 6), check_whole("objects", most, 1, 6)
     if captions == "two" and fewest < 2:
         raise ValueError(f'captions="two" needs objects=2 or more, for example objects=(2, 3); got {objects!r}')
     small, large = (check_number("size, in pixels,", radius, least=8, most=60) for radius in _range("size", size))
-    return n, seed, (fewest, most), (small, large)
+    clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
+
+    options = {"size": (small, large), "clutter": clutter, "contrast": contrast}
+    painted = functools.partial(_painted, paint, seed, (fewest, most), options)
+
+    def make(i: int) -> Scene:
+        image, things, masks, rng = painted(i)
+        written, named = write_caption(things, rng, captions, alternatives=alternatives)
+        return Scene(image, " and ".join(written), things, masks, written, named, functools.partial(_redraw, painted, i))
+
+    return make
+
+
+def _painted(
+    paint: Callable[..., tuple], seed: int, count: tuple[int, int], options: dict, i: int, without: Collection[int] = ()
+) -> tuple:
+    """Scene i: picture, objects, masks, and the generator, which its caption goes on with."""
+    rng = np.random.default_rng([seed, i])
+    return *paint(rng, int(rng.integers(count[0], count[1] + 1)), **options, without=without), rng
+
+
+def _redraw(painted: Callable[..., tuple], i: int, without: frozenset[int]) -> tuple[Image.Image, np.ndarray]:
+    """The same random draws once more, without these objects: (picture, masks). What a scene asks; it can be pickled."""
+    image, _, masks, _ = painted(i, without)
+    return image, masks
 
 
 def _range(name: str, value: Any) -> tuple[Any, Any]:

@@ -10,7 +10,6 @@ scored against the truth, and a caption can be made wrong in exactly one word.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checks import check_number
 from .outlines import DISTANCE
-from .scenes import SIZE, TRIES, Scene, check_world, redraw, visible, write_caption
+from .scenes import SIZE, Scene, arrange, find_place, scene_maker, visible
 
 COLORS = {
     "red": (0.85, 0.12, 0.12),
@@ -32,6 +30,7 @@ COLORS = {
     "white": (0.97, 0.97, 0.97),
     "black": (0.05, 0.05, 0.05),
 }
+OBJECTS, RADII, CLUTTER = (1, 3), (24.0, 40.0), 0.25  # what ``sample`` and ``draw`` take by default
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart")
 
 
@@ -60,9 +59,9 @@ def sample(
     seed: int = 0,
     captions: str = "all",
     *,
-    objects: int | tuple[int, int] = (1, 3),
-    size: tuple[float, float] = (24.0, 40.0),
-    clutter: float = 0.25,
+    objects: int | tuple[int, int] = OBJECTS,
+    size: tuple[float, float] = RADII,
+    clutter: float = CLUTTER,
     contrast: float = 1.0,
 ) -> list[Scene]:
     """``n`` scenes; scene i depends on (seed, i) and the options alone, so ``sample(9, 0)[:4] == sample(4, 0)`` in content.
@@ -81,35 +80,15 @@ def sample(
     return [make(i) for i in range(n)]
 
 
-def world(
-    n: int,
-    seed: int = 0,
-    captions: str = "all",
-    *,
-    objects: int | tuple[int, int] = (1, 3),
-    size: tuple[float, float] = (24.0, 40.0),
-    clutter: float = 0.25,
-    contrast: float = 1.0,
-) -> Callable[[int], Scene]:
+def world(n: int, seed: int = 0, captions: str = "all", **options: Any) -> Callable[[int], Scene]:
     """The function that draws scene i of ``sample`` with these arguments, which are checked now."""
-    n, seed, count, reach = check_world(n, seed, captions, objects, size)
-    clutter, contrast = check_number("clutter", clutter, least=0, most=1), check_number("contrast", contrast, above=0, most=1)
-
-    def make(i: int) -> Scene:
-        paint = functools.partial(_paint, (seed, i), count, size=reach, clutter=clutter, contrast=contrast)
-        image, placed, masks, rng = paint()
-        written, named = write_caption(placed, rng, captions, alternatives=alternatives)
-        return Scene(image, " and ".join(written), placed, masks, written, named, functools.partial(redraw, paint))
-
-    return make
+    settings: dict[str, Any] = {"objects": OBJECTS, "size": RADII, "clutter": CLUTTER, "contrast": 1.0} | options
+    return scene_maker(_paint, alternatives, n, seed, captions, **settings)
 
 
-def _paint(
-    key: tuple[int, int], count: tuple[int, int], **options: Any
-) -> tuple[Image.Image, tuple[Object, ...], np.ndarray, np.random.Generator]:
-    """The picture of scene ``key``, (seed, i), with its objects and masks, and the generator, which its caption goes on with."""
-    rng = np.random.default_rng(key)
-    return *draw(draw_names(rng, int(rng.integers(count[0], count[1] + 1))), rng, **options), rng
+def _paint(rng: np.random.Generator, count: int, **options: Any) -> tuple[Image.Image, tuple[Object, ...], np.ndarray]:
+    """``draw`` of so many shapes."""
+    return draw(draw_names(rng, count), rng, **options)
 
 
 def draw_names(rng: np.random.Generator, k: int) -> list[tuple[str, str]]:
@@ -127,8 +106,8 @@ def draw(
     names: Sequence[tuple[str, str]],
     rng: np.random.Generator,
     *,
-    size: tuple[float, float] = (24.0, 40.0),
-    clutter: float = 0.25,
+    size: tuple[float, float] = RADII,
+    clutter: float = CLUTTER,
     contrast: float = 1.0,
     without: Collection[int] = (),
 ) -> tuple[Image.Image, tuple[Object, ...], np.ndarray]:
@@ -139,14 +118,7 @@ def draw(
     """
     canvas = _background(rng, clutter)
     base = canvas.mean(axis=(0, 1))
-    for _ in range(TRIES):  # placed again in the rare case that an object would be mostly hidden
-        objects = _place(names, rng, size)
-        coverage = [_coverage(o) for o in objects]
-        masks = visible(coverage)
-        if all(m.sum() >= 0.6 * (a > 0.5).sum() for m, (_, _, a) in zip(masks, coverage)):
-            break
-    else:
-        raise ValueError(f"{len(names)} objects of size {size} don't fit side by side: take fewer objects or a smaller size")
+    objects, coverage = arrange(lambda: _place(names, rng, size), _coverage, size)
     for i, (thing, (rows, cols, alpha)) in enumerate(zip(objects, coverage)):
         color = base + contrast * (np.array(COLORS[thing.color]) + rng.uniform(-0.04, 0.04, 3) - base)
         if i not in without:
@@ -156,16 +128,10 @@ def draw(
 
 
 def _place(names: Sequence[tuple[str, str]], rng: np.random.Generator, size: tuple[float, float]) -> tuple[Object, ...]:
-    """Random places with little overlap: of 40 tries the first that touches no earlier object, else the farthest."""
+    """Random places, at which shapes don't touch where that can be had."""
     objects: list[Object] = []
     for color, shape in names:
-        radius = rng.uniform(*size)
-        tries = rng.uniform(radius + 2, SIZE - radius - 2, size=(40, 2))
-        gap = np.full(40, np.inf)
-        for other in objects:
-            gap = np.minimum(gap, np.hypot(*(tries - other.center).T) - radius - other.radius)
-        best = int(np.argmax(gap > 0)) if (gap > 0).any() else int(np.argmax(gap))
-        objects.append(Object(color, shape, tuple(tries[best].tolist()), radius, rng.uniform(-0.2, 0.2)))
+        objects.append(Object(color, shape, *find_place(rng, size, objects), rng.uniform(-0.2, 0.2)))
     return tuple(objects)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from PIL import Image
-from scipy import ndimage
 
 from ..data.scenes import Scene
 from ..methods.attribution import Attribution
@@ -25,8 +24,6 @@ from ..theory.quadrature import nodes
 
 LAM = np.concatenate([[0.0], np.geomspace(1e-5, 1, 61)])  # where F is looked at
 QUICK = {"rise": {"num_masks": 500, "num_text_masks": 50}}  # a reader waits: two seconds in place of half a minute
-EDGE = 2  # pixels around an object that are painted over with it: its edge is smooth
-NEAR = 24.0  # pixels; how far the ground's colours spread
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,8 @@ def explain_one(
 ) -> Explanation:
     """NIB of one pair and all that ``Explanation`` holds.
 
-    rule: any but "adaptive", which has no fixed nodes. scene: where the objects of the picture lie, if that is known.
+    rule: any but "adaptive", which has no fixed nodes. scene: the scene that the picture is, if it is one: its objects are
+    painted over where it can be drawn again.
     Raises ValueError or TypeError as ``Clip.prepare`` and ``nib`` do.
     """
     inputs = clip.prepare(picture, caption)
@@ -93,7 +91,7 @@ def explain_one(
         target = CutEncoder(clip.text, inputs, layer).features
         steps = weights[:, None] * encoder.slopes(lam, target)[0].cpu().double().numpy()
         scores = encoder.scores(LAM, target)[0].cpu().double().numpy()
-    removals = paint_each(clip, scene, caption, attribution) if scene else ()
+    removals = paint_each(clip, scene, caption, attribution) if scene and scene.redraw else ()
     return Explanation(picture, inputs, attribution, lam, steps, scores, removals)
 
 
@@ -103,12 +101,12 @@ def explain_otherwise(clip: Clip, inputs: Inputs, method: str) -> Attribution:
 
 
 def paint_each(clip: Clip, scene: Scene, caption: str, attribution: Attribution) -> tuple[Removal, ...]:
-    """Each object of a scene painted over, F measured again.
+    """Each object of a scene painted over by what stood behind it (``Scene.without``), F measured again.
 
     The map's sum on an object takes each patch by the share of its pixels that lie on the object.
     """
     count = len(scene.objects)
-    painted = [paint_over(scene, i) for i in range(count)]
+    painted = [scene.without(i).image for i in range(count)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of this caption's words the first call has warned
         left = clip.similarity(clip.prepare(painted, [caption] * count)).cpu()
@@ -118,17 +116,3 @@ def paint_each(clip: Clip, scene: Scene, caption: str, attribution: Attribution)
     shares = patch_means(clip.image, torch.as_tensor(masks, dtype=torch.float32))
     sums = (shares * attribution.image.float()).sum((1, 2)).tolist()
     return tuple(Removal(o.phrase, *rest) for o, *rest in zip(scene.objects, sums, losses, painted))
-
-
-def paint_over(scene: Scene, index: int) -> Image.Image:
-    """The scene with that object painted over in the colours of the ground around it.
-
-    What the object hid of another one stays hidden, and other objects' pixels stay as they are.
-    """
-    picture = np.asarray(scene.image, dtype=float)
-    others = np.any(np.delete(scene.masks, index, axis=0), axis=0)
-    gone = ndimage.binary_dilation(scene.masks[index], iterations=EDGE) & ~others
-    ground = ~ndimage.binary_dilation(np.asarray(scene.masks.any(0)), iterations=EDGE)
-    spread = lambda values: ndimage.gaussian_filter(values, NEAR, mode="nearest", truncate=8, axes=(0, 1))  # noqa: E731
-    near = spread(picture * ground[..., None]) / np.maximum(spread(ground.astype(float)), 1e-12)[..., None]
-    return Image.fromarray(np.where(gone[..., None], near, picture).round().clip(0, 255).astype(np.uint8))

@@ -78,7 +78,7 @@ def test_the_explorer(folder, wide, monkeypatch):
     monkeypatch.setattr(panels, "draw", lambda *given, **more: figures.append(draw(*given, **more)) or figures[-1])
     clip, scene = nk.load_clip(folder, device="cpu"), nk.shapes.sample(1, seed=5)[0]
     masks = np.pad(scene.masks, ((0, 0), (0, 0), (0, wide.width - 224)))
-    explorer.explorer(clip, [dataclasses.replace(scene, image=wide, masks=masks)])
+    explorer.explorer(clip, [dataclasses.replace(scene, image=wide, masks=masks, redraw=None)])
     (picture,) = [ax for ax in figures[0].axes if ax.get_title() == "the picture"]
     assert np.array_equal(drawn(picture), undone(clip, wide))
 
