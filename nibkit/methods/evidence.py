@@ -57,13 +57,15 @@ def suggest_layer(clip: Clip, inputs: Inputs, batch_size: int | None = None) -> 
 
     Takes and raises what ``surviving`` does. As for ``nib``'s ``layer``, the cut is the input of that block.
 
-    What it was tried on: the bundled model "shapes" (where it was made, too). There it picks layer 8 or 7 of both. Judged
+    What it was tried on: the bundled models, "shapes" first (where it was made, too). There it picks layer 8 or 7 of both. Judged
     by NIB's maps of 100 scenes of three shapes (``data/results/suggested_layers.csv``, made by
     ``data/recipes/make_faithfulness.py``), layer 8 has an average precision of .63 where the best layer, 7, has .66; its sums on
     painted-over shapes follow what F loses with ρ = .85, as the best; in captions the true phrase gets more than an absent
     one in 95 %, where the best layer has 97 %. Its misses: the order of phrases by what F loses without them, ρ = .39 where layer
-    5 has .46. The share rises slowly there, so other pairs pick the layer beside it. It gives an upper bound in kind: evidence
-    that is still in the patches need not be readable yet (layer 0 passes, too).
+    5 has .46. The share rises slowly there, so other pairs pick the layer beside it. On the other bundled models (notebook 11,
+    section 8) it picks 6, 4 and 7 for pictures; NIB's average precision is .00, .03 and .15 below the best layer's there: on
+    "emoji" it misses. It gives an upper bound in kind: evidence that is still in the patches need not be readable yet (layer 0
+    passes, too).
     """
     table = surviving(clip, inputs, batch_size)
     image, text = (int(table.loc[(table[side] < HALF), "layer"].max()) for side in ("image", "text"))
