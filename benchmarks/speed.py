@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from benchmarks.accuracy import fewer_bits, gaps
 from benchmarks.implementations import GEOMETRIES, Way, build, captum, nibkit, our_tail, plain_loop, random_pairs
-from benchmarks.stages import peak_memory, time_stages
+from benchmarks.stages import matrix_rate, peak_memory, time_stages
 from benchmarks.tables import figure
 from nibkit.methods.batches import default_batch_size
 from nibkit.methods.interactions import interactions
@@ -53,14 +53,6 @@ WAYS: dict[str, Way] = {
 }
 ROUNDS = 3  # of all ways in turn, if the budget allows
 MASKS = 6000, 200  # RISE's in the published code, for a picture and for a caption
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Floating-point operations a second in large matrix products, best of 5."""
-    size = 8192 if device.type == "cuda" else 2048
-    a, b = torch.randn(2, size, size, device=device, dtype=dtype, generator=torch.Generator(device).manual_seed(0))
-    torch.mm(a, b)
-    return 2 * size**3 / min(timed(lambda: torch.mm(a, b), device)[1] for _ in range(5))
 
 
 def operations(clip: Clip, inputs: Inputs, layer: int | None, num_steps: int) -> float:
@@ -235,7 +227,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     rows: list[dict] = []
     for part in args.parts:
         rows += jobs[part]()
-        if args.out:  # as it goes
+        if args.out:  # as it goes: an interrupted run keeps what it had
             with written_whole(args.out, "--out") as file:
                 pd.DataFrame(rows).assign(machine=machine(device)).to_csv(file, index=False, float_format="%.6g")
     table = pd.DataFrame(rows).assign(machine=machine(device))

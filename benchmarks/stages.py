@@ -21,6 +21,14 @@ def weight_bytes(tower: Tower, first: int, last: int) -> int:
     return sum(w.numel() * w.element_size() for block in list(tower.blocks)[first:last] for w in block.parameters())
 
 
+def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations a second in large matrix products, best of 5."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype, generator=torch.Generator(device).manual_seed(0))
+    torch.mm(a, b)
+    return 2 * size**3 / min(timed(lambda: torch.mm(a, b), device)[1] for _ in range(5))
+
+
 def reading_rate(device: torch.device) -> float:
     """Bytes a second when 256 MB are read and summed, best of 5."""
     data = torch.ones(2**26, device=device)
