@@ -68,6 +68,8 @@ Fewer bits: inside `with torch.autocast("cuda", torch.bfloat16):` `nk.nib` keeps
 values' order hardly changes (table *Fewer bits*, measured on a CPU, where it takes longer). Weights in bfloat16
 (`NIBKIT_DTYPE=bfloat16`) change it more: not advised.
 
+`cpu-large` has two sizes of an earlier run on the same machine, for which the last had no time.
+
 To add your machine's figures: `cp build/bench.csv data/bench/MACHINE.csv`, the `.png` likewise, and `make pages`.
 """
 
