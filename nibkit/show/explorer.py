@@ -153,8 +153,9 @@ class Explorer(ipywidgets.VBox):
         with self._quietly():
             self.own, self.path.value, self.upload.value = None, "", ()
             self.caption.value = scene.caption
-            self.paint.options = [("nothing", None), *((thing.phrase, i) for i, thing in enumerate(scene.objects))]
-            self.paint.value = next((i for i in scene.named if i is not None), 0)
+            known = scene.objects if scene.redraw else ()  # what stood behind an object is known where the scene can be redrawn
+            self.paint.options = [("nothing", None), *((thing.phrase, i) for i, thing in enumerate(known))]
+            self.paint.value = next((i for i in scene.named if i is not None), 0) if known else None
 
     def _bring_path(self) -> None:
         """The picture at the path; where that was emptied, the first scene again."""
