@@ -1,4 +1,8 @@
-"""What the book asks of Sphinx beyond its settings: docstrings read as plain text, anchors written as HTML found by links."""
+"""What the book asks of Sphinx beyond its settings.
+
+Docstrings are read as plain text, anchors written as HTML are found by links, theorems and proofs become boxes (``boxes.py``),
+mentions of equations, theorems, notebooks and claims become links (``mentions.py``), and the ledger's page gets a filter.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,12 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from .boxes import make_anchors, make_boxes
+from .mentions import LEDGER, link_mentions
+
 SECTION = re.compile(r"(Args|Returns|Yields|Raises|Attributes):$")  # napoleon's headings, as far as the docstrings have them
 ENTRY = re.compile(r"^([\w*\\-]+(, [\w*\\-]+)*): ")  # "image: [B, gh, gw], patches"
-ANCHOR = re.compile(r'<a id="([^"]+)">')
+ANCHOR = re.compile(r'<a id="([^"]+)"')
 
 
 def docstring_to_rst(text: str) -> str:
@@ -55,8 +62,23 @@ def find_anchors(app: Sphinx, document: nodes.document) -> None:
         slugs.update(found)
 
 
+def read_marks(app: Sphinx, document: nodes.document) -> None:
+    """Boxes and anchors, as soon as a page is read; where an equation is at home is known when all are."""
+    make_boxes(document)
+    app.env.metadata[app.env.docname]["homes"] = make_anchors(document)  # type: ignore[assignment]
+
+
+def add_filter(app: Sphinx, page: str, template: str, context: dict[str, Any], document: nodes.document | None) -> None:
+    """The ledger's page alone loads the script that filters it."""
+    if page == LEDGER:
+        app.add_js_file("ledger.js")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx calls this."""
     app.connect("autodoc-process-docstring", read_docstring, priority=400)
     app.connect("doctree-read", find_anchors)
+    app.connect("doctree-read", read_marks)
+    app.connect("doctree-resolved", link_mentions)
+    app.connect("html-page-context", add_filter)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

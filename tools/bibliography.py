@@ -1,0 +1,42 @@
+"""The entries of docs/references.bib, found by the titles that the notebooks' reference lists print."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from pybtex.database import BibliographyData, parse_file
+
+BIB = Path(__file__).resolve().parents[1] / "docs" / "references.bib"
+
+
+@cache
+def bibliography() -> BibliographyData:
+    """docs/references.bib, read."""
+    return parse_file(BIB)
+
+
+def letters(title: str) -> str:
+    """A title by its letters and digits alone."""
+    return re.sub(r"[^\w+]", "", title).casefold()
+
+
+@cache
+def keys_by_title() -> dict[str, str]:
+    """Every title, and every short title, by its letters: the key of its entry. ValueError where two entries share one."""
+    found: dict[str, str] = {}
+    for key, entry in bibliography().entries.items():
+        for field in ("title", "shorttitle"):
+            for title in entry.fields.get(field, "").split(" / ") if field in entry.fields else []:
+                if found.setdefault(letters(title.replace("{", "").replace("}", "")), key) != key:
+                    raise ValueError(f"two entries of {BIB.name} are called {title!r}")
+    return found
+
+
+def key_of(title: str) -> str | None:
+    """The key of the entry with a title; "Narrowing Information …", cut short, finds the one that begins so."""
+    whole, known = letters(title), keys_by_title()
+    if title.rstrip().endswith("…"):
+        return next((key for name, key in known.items() if name.startswith(whole)), None)
+    return known.get(whole)
