@@ -56,6 +56,7 @@ document.addEventListener("DOMContentLoaded", () => {
       field.value = options.length ? options.find((option) => option === value || (value && option.startsWith(value + "_"))) ?? "" : value;
     }
     show();
+    form.scrollIntoView();
   };
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", () => {
