@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 project, author, language = "nibkit", "the nibkit authors", "en"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinxcontrib.bibtex", "tools.extension"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib.bibtex",
+    "tools.extension",
+]
 root_doc = "docs/index"
 exclude_patterns = ["data/recipes"]
 
@@ -11,7 +18,7 @@ nb_execution_mode = "off"  # notebooks are shown with the outputs that they hold
 nb_render_markdown_format = "myst"  # so that links in printed markdown are followed, too
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # the scripts would come from a network
 myst_enable_extensions = ["amsmath", "dollarmath"]
-bibtex_bibfiles, bibtex_cite_id = ["references.bib"], "{key}"
+bibtex_bibfiles, bibtex_cite_id, bibtex_default_style = ["references.bib"], "{key}", "plain"
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
 mathjax_path = "mathjax/tex-svg.js"

@@ -86,8 +86,8 @@ def gather(folder: Path, executed: Mapping[str, nbformat.NotebookNode]) -> dict[
 def prepare(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, list[str]]:
     """The notebook for the book, and the claims whose badges can be linked to in it.
 
-    A badge links to the ledger's page in the book and has an anchor, ``claim-T1.2``. Folded are solutions, and code that only draws:
-    cells of more than ``LONG`` lines whose only output is pictures.
+    A badge links to the ledger's page in the book and has an anchor, ``claim-T1.2``. Folded are solutions, and code that only
+    draws: cells of more than ``LONG`` lines whose only output is pictures.
     """
     notebook, claims = copy.deepcopy(notebook), []
 

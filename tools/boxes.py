@@ -1,7 +1,7 @@
 """Boxes for theorems, proofs, definitions and common mistakes, folded hints, and anchors of equations, from plain markdown.
 
-The notebooks mark them as any reader of markdown sees them: a head in bold or italics (**Definition.**, *Proof.*, > **Theorem 1**),
-the sign ∎ at a proof's end, *Hint:*, and ``\\tag{10}`` or "(5.1)" at the end of a formula. JupyterLab shows just that.
+The notebooks mark them as any reader of markdown sees them: a head in bold or italics (**Definition.**, *Proof.*, and in a quote
+**Theorem 1**), the sign ∎ at a proof's end, *Hint:*, and ``\\tag{10}`` or "(5.1)" at the end of a formula.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def head_of(paragraph: nodes.Element, at: int, quoted: bool = False) -> str | No
 
 
 def statement(children: list[Any]) -> list[Any]:
-    """A statement that is not quoted: its paragraph, and what follows as long as no sentence has ended, or one begins with Then."""
+    """A statement that is not quoted: its paragraph, and what follows while no sentence has ended, or one begins with Then."""
     body = children[:1]
     if any(head_of(children[0], i) for i in range(1, len(children[0]))):
         return body

@@ -49,9 +49,7 @@ def link_mentions(app: Sphinx, document: nodes.document, page: str) -> None:
                 link += title
 
 
-def mentions(
-    text: str, page: str, homes: dict[str, str], pages: dict[str, str]
-) -> Iterator[tuple[int, int, tuple[str, str]]]:
+def mentions(text: str, page: str, homes: dict[str, str], pages: dict[str, str]) -> Iterator[tuple[int, int, tuple[str, str]]]:
     """Where in a text something is named that has a home: start, end, and the home as (page, fragment).
 
     The first of several numbers takes its word along: "Eqs. 3" and "7" of "Eqs. 3–7".
@@ -73,10 +71,8 @@ def mentions(
 
 
 def homes_of(app: Sphinx) -> dict[str, str]:
-    """The page on which each equation and theorem is at home: the first that sets it apart, else the first that names it in bold."""
-    ranked = [
-        (rank, page, name) for page, known in app.env.metadata.items() for name, rank in known.get("homes", {}).items()
-    ]
+    """The page where each equation and theorem is at home: the first that sets it apart, else the first that names it in bold."""
+    ranked = [(rank, page, name) for page, known in app.env.metadata.items() for name, rank in known.get("homes", {}).items()]
     return {name: page for _, page, name in sorted(ranked, reverse=True)}
 
 

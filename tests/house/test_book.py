@@ -11,14 +11,18 @@ import nbformat
 import pytest
 
 import nibkit as nk
-from nibkit.course.claims import read_ledger
+from nibkit.course.claims import kind_of, read_ledger
 from tools import pages
+from tools.bibliography import bibliography, key_of
 from tools.book import PICTURE, ROOT, build_book, first_picture
-from tools.extension import docstring_to_rst
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MATHJAX = "_static/mathjax/tex-svg.js"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HEADS = (  # of boxes: in a quote, with a full stop at a line's begin or behind a sentence, or as a heading
+    r"(?m)^> \*\*(?:Theorem \d|Proposition|Common mistakes)|(?:^|[.∎] )\*\*?(?:Theorem \d[^*]*|Proposition|Definition)\."
+    r"|(?:^|[.∎] )\*\*?Proof[^*]*[.:]\*|^\*\*Proof\*\*|^#+ Proof"
+)
 QUIET = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=30000 --dump-dom"
@@ -30,7 +34,7 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.links, self.loaded, self.ids, self.text, self.math = [], [], set(), "", 0
+        self.links, self.mentions, self.loaded, self.ids, self.text, self.math = [], [], [], set(), "", 0
         self.open = []
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -40,6 +44,8 @@ class Page(HTMLParser):
         self.math += "math" in (values.get("class") or "").split()
         if tag == "a" and values.get("href"):
             self.links.append(values["href"])
+            if "mention" in (values.get("class") or "").split():
+                self.mentions.append(values["href"])
         elif tag == "link" and values.get("rel") in ("next", "prev", "search", "index"):
             self.links.append(values["href"])
         elif source := values.get("src") or tag == "link" and values.get("href"):
@@ -115,6 +121,72 @@ def test_every_claim_has_an_anchor(book, html):
     assert html[book / "docs/claims.html"].ids >= set(read_ledger())
 
 
+def test_every_row_of_the_ledger_leads_to_the_badge_and_back(book, html):
+    ledger = html[book / "docs/claims.html"]
+    for id, row in read_ledger().items():
+        assert f"../notebooks/{row['notebook']}.html#claim-{id}" in ledger.links, id
+        assert f"../docs/claims.html#{id}" in html[book / "notebooks" / f"{row['notebook']}.html"].links, id
+
+
+def markdown_of(path: Path) -> str:
+    return "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_marked_is_boxed_folded_numbered_and_linked(book, html, path):
+    source, cells = markdown_of(path), nbformat.read(path, as_version=4).cells
+    text = (book / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
+    marks = re.findall(HEADS, source)
+    assert len(re.findall('class="[^"]*admonition box box-', text)) == len(marks), marks
+    assert text.count('<details class="hint"') == len(re.findall(r"(?m)(?:^| )\*Hint:\*", source))
+    assert text.count("Show a solution") == sum("### BEGIN SOLUTION" in cell.source for cell in cells)
+    numbers = re.findall(r"\\tag\{([\d., ]+)|\\qquad *(?:\\text\{)?\((\d[\d.]*)[^$]{0,40}\$\$", source)
+    found = {f"eq-{number}" for pair in numbers for number in re.split(", *", pair[0] or pair[1]) if number}
+    assert found <= html[book / "notebooks" / f"{path.stem}.html"].ids
+    assert r"\qquad (" not in re.sub(r"<(pre|code).*?</\1>", "", text, flags=re.S)
+
+
+def test_what_is_mentioned_is_linked(book, html):
+    kinds = {"equations": "#eq-", "theorems": "#theorem-", "claims": "claims.html#", "notebooks": ".html"}
+    links = [link for path, page in html.items() for link in page.mentions]
+    counts = {kind: sum(part in link for link in links) for kind, part in kinds.items()}
+    assert counts["equations"] > 150 and counts["theorems"] > 30 and counts["claims"] > 300 and counts["notebooks"] > 500, counts
+    homes = {link.rpartition("/")[2] for link in links if "#eq-10" in link or "#theorem-" in link}
+    assert homes >= {"05_theorem_3.html#eq-10", *(f"{path.stem}.html#theorem-{i}" for i, path in enumerate(NOTEBOOKS[3:6], 1))}
+    for number in range(1, 12):
+        assert any(link.endswith(f"#eq-{number}") for link in links), f"nothing leads to Eq. {number}"
+
+
+def test_every_reference_is_linked_and_every_entry_is_cited(book, html):
+    cited = set()
+    for path in NOTEBOOKS:
+        items = re.findall(r"(?m)^\* (.*)", markdown_of(path).partition("## References\n")[2])
+        assert items, path.name
+        for item in items:
+            keys = [key_of(title) for title in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", item)]
+            assert keys and None not in keys, f"{path.name}: docs/references.bib lacks an entry for: {item}"
+            links = html[book / "notebooks" / f"{path.stem}.html"].links
+            assert {f"../docs/references.html#{key}" for key in keys} <= set(links), item
+            cited |= set(keys)
+    assert cited == set(bibliography().entries) and cited <= html[book / "docs/references.html"].ids
+
+
+def test_the_glossary_has_what_the_notation_table_has():
+    table = markdown_of(NOTEBOOKS[0]).partition("## Notation")[2]
+    names = {
+        name for line in table.splitlines() if line.startswith("| $") for name in re.findall("`([^`]+)`", line.split("|")[2])
+    }
+    glossary = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    assert len(names) >= 12 and not [name for name in names if f"`{name}`" not in glossary]
+
+
+def test_a_download_is_the_notebook_itself(book, html):
+    for path in NOTEBOOKS:
+        assert f"../_sources/notebooks/{path.name}" in html[book / "notebooks" / f"{path.stem}.html"].links
+        stored = nbformat.read(path, as_version=4)
+        assert nbformat.read(book / "_sources/notebooks" / path.name, as_version=4) == stored, path.name
+
+
 def test_every_public_name_is_described(book):
     text = (book / "docs/api.html").read_text(encoding="utf-8")
     for name in nk.__all__:
@@ -142,67 +214,35 @@ def test_what_has_just_run_takes_the_place_of_what_is_stored_and_a_warning_is_an
     assert shown == first_picture(other) != (ROOT / PICTURE).read_bytes()
 
 
-def test_a_folder_that_is_no_book_is_left_alone(tmp_path):
-    (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "novel.txt").write_text("precious")
-    with pytest.raises(RuntimeError, match="book is there already and is no book of ours"):
-        build_book(tmp_path)
-    assert (tmp_path / "book" / "novel.txt").read_text() == "precious" and not (tmp_path / "book-source").exists()
-
-
-def test_a_notebook_without_a_picture_says_so():
-    with pytest.raises(ValueError, match="shows no picture: run it first"):
-        first_picture(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]))
+def in_a_browser(address: str, folder: Path) -> str:
+    """A page as Chromium shows it without a network, as HTML; nothing failed to load and no script failed."""
+    command = [BROWSER, *QUIET, f"--user-data-dir={folder}", "--host-resolver-rules=MAP * ~NOTFOUND", address]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    assert not re.findall("net::ERR.*|.*Uncaught.*|.*Failed to load.*", done.stderr)
+    return done.stdout
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
 @pytest.mark.parametrize("name", ["03_theorem_1", "05_theorem_3"])
 def test_a_browser_without_a_network_sets_the_formulas(book, html, tmp_path, name):
     path = book / "notebooks" / f"{name}.html"
-    command = [BROWSER, *QUIET, f"--user-data-dir={tmp_path}", "--host-resolver-rules=MAP * ~NOTFOUND", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
-    assert done.stdout.count("<mjx-container") == html[path].math >= 20
-    assert '<g data-mml-node="merror"' not in done.stdout
-    assert not re.findall("net::ERR.*|.*Uncaught.*|.*Failed to load.*", done.stderr)
+    shown = in_a_browser(path.as_uri(), tmp_path)
+    assert shown.count("<mjx-container") == html[path].math >= 20
+    assert '<g data-mml-node="merror"' not in shown
 
 
-DOCSTRING = """Sums |x|, with **options as ``a|b`` wants.
-
-    first    a table
-    second   as it stands
-
-one: what the first is, over
-    two lines. two: not a new item.
-**rest: the others.
-
-Args:
-    x: |values|, not
-        flattened.
-
-    still the section
-
->>> sums(1)    # doctest: +SKIP
-1"""
-AS_RST = r"""Sums \|x\|, with \*\*options as ``a|b`` wants.
-
-::
-
-    first    a table
-    second   as it stands
-
-* **one**: what the first is, over
-  two lines. two: not a new item.
-* **\*\*rest**: the others.
-
-Args:
-    x: \|values\|, not
-        flattened.
-
-    still the section
-
->>> sums(1)
-1"""
-
-
-def test_docstrings_are_read_as_they_are_laid_out():
-    assert docstring_to_rst(DOCSTRING) == AS_RST
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
+def test_a_browser_filters_the_ledger_and_searches(book, tmp_path):
+    ledger, page = read_ledger(), (book / "docs/claims.html").as_uri()
+    shown = in_a_browser(f"{page}#filter?notebook=11&verdict=holds&source=paper&text=LAYER", tmp_path)
+    rows = re.findall(r'<tr class="row-\w+"( hidden="")?>\s*<td><p><a id="([^"]+)">', shown)
+    expected = {
+        id
+        for id, row in ledger.items()
+        if row["notebook"].startswith("11") and kind_of(row["verdict"]) == "holds" and row["source"] == "paper"
+        if "layer" in f"{row['quote']} {row['claim']} {row['verdict']}".lower()
+    }
+    assert {id for hidden, id in rows if not hidden} == expected and expected and len(rows) == len(ledger)
+    assert f"{len(expected)} of {len(ledger)} claims" in shown
+    shown = in_a_browser((book / "search.html").as_uri() + "?q=valve", tmp_path)
+    assert re.search("found [1-9][0-9]* pages? matching", shown) and "03_theorem_1.html" in shown
