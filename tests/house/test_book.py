@@ -147,10 +147,10 @@ def test_what_is_marked_is_boxed_folded_numbered_and_linked(book, html, path):
 
 
 def test_what_is_mentioned_is_linked(book, html):
-    kinds = {"equations": "#eq-", "theorems": "#theorem-", "claims": "claims.html#", "notebooks": ".html"}
+    kinds = {"equations": "#eq-", "theorems": "#theorem-", "claims": "claims.html#", "notebooks": r"\.html$"}
     links = [link for path, page in html.items() for link in page.mentions]
-    counts = {kind: sum(part in link for link in links) for kind, part in kinds.items()}
-    assert counts["equations"] > 150 and counts["theorems"] > 30 and counts["claims"] > 300 and counts["notebooks"] > 500, counts
+    counts = {kind: sum(bool(re.search(part, link)) for link in links) for kind, part in kinds.items()}
+    assert counts["equations"] > 150 and counts["theorems"] > 30 and counts["claims"] > 300 and counts["notebooks"] > 150, counts
     homes = {link.rpartition("/")[2] for link in links if "#eq-10" in link or "#theorem-" in link}
     assert homes >= {"05_theorem_3.html#eq-10", *(f"{path.stem}.html#theorem-{i}" for i, path in enumerate(NOTEBOOKS[3:6], 1))}
     for number in range(1, 12):
