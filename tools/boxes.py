@@ -147,10 +147,10 @@ def box(kind: str, children: list[nodes.Node], title: str = "") -> nodes.admonit
 
 
 def make_anchors(document: nodes.document) -> dict[str, int]:
-    """Give every numbered equation and every theorem an id; returns them with a rank, 0 for what is a home before all others.
+    """Give every numbered equation, theorem and table an id; returns them with a rank, 0 for what is a home before all others.
 
     A formula's number makes a home of rank 0. An equation that is nowhere set apart is at home where its name stands in bold or
-    in a heading ("Eqs. 6 and 7", "1 · Eq. 2: a layer …"): rank 1.
+    in a heading ("Eqs. 6 and 7", "1 · Eq. 2: a layer …"): rank 1. A table of the paper has its home in our row about it.
     """
     found = {id: 0 for node in document.findall(nodes.admonition) for id in node["ids"] if id.startswith("theorem-")}
     for block in list(document.findall(nodes.math_block)):
@@ -162,6 +162,10 @@ def make_anchors(document: nodes.document) -> dict[str, int]:
         if named := re.match(r"(?:\d+ · )?Eqs?\. (\d+(?:(?:, | and )\d+)*)(?=:|$)", node.astext()):
             place = node if isinstance(node, nodes.strong) else node.parent[1] if len(node.parent) > 1 else node
             found |= anchored(place, NUMBER.findall(named[1]), 1, found)
+    for entry in list(document.findall(nodes.entry)):
+        if (named := re.fullmatch(r"Table (\d)", entry.astext())) and f"table-{named[1]}" not in found:
+            entry["ids"].append(f"table-{named[1]}")
+            found[f"table-{named[1]}"] = 1
     return found
 
 

@@ -1,4 +1,4 @@
-"""Links from every mention of an equation, a theorem, a notebook or a claim to the place where it is at home."""
+"""Links from every mention of an equation, theorem, table, notebook or claim to the place where it is at home."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .bibliography import key_of
 
 N = r"(?:\(\d+(?:\.\d+)?\)|\d+(?:\.\d+)?)"
 LIST = rf"{N}(?:(?:\s?[–-]\s?|, | and | to ){N})*"
+FEW = r"(?:(?:, | and | to |–)\d{1,2})*"
+IDS = "|".join(re.escape(id) for id in sorted(read_ledger(), key=len, reverse=True))
 MENTION = re.compile(
-    rf"(?P<eq>\bEqs\.\s{LIST}|\bEq\.\s{N})|(?P<own>(?<![\w.])\(\d+\.\d+\))|(?P<theorem>\bTheorems?\s\d(?:(?:, | and | to |–)\d)*)"
-    r"|(?P<notebook>\b[Nn]otebooks?\s\d\d(?:(?:, | and | to |–)\d\d)*)|(?P<claim>(?<![\w.])(?:IDS)(?![\w.]*\w))".replace(
-        "IDS", "|".join(re.escape(id) for id in sorted(read_ledger(), key=len, reverse=True))
-    )
+    rf"(?P<eq>\bEqs\.\s{LIST}|\bEq\.\s{N}|(?<![\w.])\(\d+\.\d+\))|(?P<theorem>\bTheorems?\s\d{FEW})|(?P<table>\bTables?\s\d{FEW})"
+    rf"|(?P<notebook>\b[Nn]otebooks?\s\d\d{FEW})|(?P<claim>(?<![\w.])(?:{IDS})(?![\w.]*\w))"
 )
 QUIET = nodes.reference, nodes.title, nodes.literal, nodes.FixedTextElement, nodes.math, nodes.raw, nodes.term  # hold no links
 LEDGER, REFERENCES = "docs/claims", "docs/references"
@@ -65,13 +65,14 @@ def mentions(text: str, page: str, homes: dict[str, str], pages: dict[str, str])
             elif kind == "notebook":
                 place = (pages.get(name, page), "")
             else:
-                place = (homes.get(id := f"{'theorem' if kind == 'theorem' else 'eq'}-{name}", ""), f"#{id}")
-            if place[0] and (place[1] or place[0] != page) and not (kind == "claim" and page == LEDGER):
+                place = (homes.get(id := f"{kind}-{name}", ""), f"#{id}")
+            here = place[0] == page and kind not in ("eq", "theorem")  # a page links to its own formulas, not to its own rows
+            if place[0] and not here:
                 yield found.start() + start, found.start() + end, place
 
 
 def homes_of(app: Sphinx) -> dict[str, str]:
-    """The page where each equation and theorem is at home: the first that sets it apart, else the first that names it in bold."""
+    """The page where each equation, theorem and table is at home: the first of the lowest rank in ``make_anchors``."""
     ranked = [(rank, page, name) for page, known in app.env.metadata.items() for name, rank in known.get("homes", {}).items()]
     return {name: page for _, page, name in sorted(ranked, reverse=True)}
 

@@ -137,21 +137,17 @@ def test_numbered_formulas_and_theorems_have_ids():
     document = read(
         "# 2 · Eq. 2: a layer\n\n$$a \\tag{3, 4}$$\n\n$$b \\qquad\\text{(9, Theorem 3)}$$\n\n"
         "$$c, \\qquad (5.1)$$\n\n$$f(0)\\quad(7)$$\n\n"
-        "The difference (**Eqs. 6 and 7**, as we read them).\n\n> **Theorem 1.** So."
+        "The difference (**Eqs. 6 and 7**, as we read them).\n\n"
+        "| item |\n|---|\n| Table 2 |\n| Table 2 and more |\n\n> **Theorem 1.** So."
     )
     homes = make_anchors(document)
-    assert homes == {"theorem-1": 0, "eq-3": 0, "eq-4": 0, "eq-9": 0, "eq-5.1": 0, "eq-2": 1, "eq-6": 1, "eq-7": 1}
+    assert homes == {"theorem-1": 0, "eq-3": 0, "eq-4": 0, "eq-9": 0, "eq-5.1": 0, "eq-2": 1, "eq-6": 1, "eq-7": 1, "table-2": 1}
     assert {id for node in document.findall(nodes.Element) for id in node["ids"] if isinstance(node, nodes.Element)} >= set(homes)
     assert [block.astext() for block in document.findall(nodes.math_block)][1:3] == ["b \\tag{9, Theorem 3}", "c, \\tag{5.1}"]
 
 
-HOMES = {
-    "eq-3": "notebooks/03",
-    "eq-7": "notebooks/03",
-    "eq-10": "notebooks/05",
-    "eq-5.1": "notebooks/05",
-    "theorem-1": "notebooks/03",
-}
+HOMES = {"eq-3": "notebooks/03", "eq-7": "notebooks/03", "eq-10": "notebooks/05", "eq-5.1": "notebooks/05"}
+HOMES |= {"theorem-1": "notebooks/03", "table-2": "docs/paper"}
 PAGES = {"03": "notebooks/03", "05": "notebooks/05"}
 
 
@@ -163,6 +159,7 @@ PAGES = {"03": "notebooks/03", "05": "notebooks/05"}
         ("Eqs. 3 and 7, 200 pairs", {"Eqs. 3": "#eq-3", "7": "#eq-7"}),
         ("Eq. 3, 7 of them; by (5.1), not (5.2)", {"Eq. 3": "#eq-3", "(5.1)": "#eq-5.1"}),
         ("Eq. 99, Eq.", {}),
+        ("Tables 2 and 5; Table 3", {"Tables 2": ("docs/paper", "#table-2")}),
         ("Theorems 1 and 2, Theorem 1's", {"Theorems 1": "#theorem-1", "Theorem 1": "#theorem-1"}),
         ("Notebook 03 to notebooks 05 and 03; notebook 99", {"Notebook 03": "", "notebooks 05": "", "03": ""}),
         ("by S1 (T1.2, S1) but XS1, S1.5", {"S1": ("docs/claims", "#S1"), "T1.2": "#T1.2"}),
