@@ -162,7 +162,7 @@ def make_anchors(document: nodes.document) -> dict[str, int]:
         if named := re.match(r"(?:\d+ · )?Eqs?\. (\d+(?:(?:, | and )\d+)*)(?=:|$)", node.astext()):
             place = node if isinstance(node, nodes.strong) else node.parent[1] if len(node.parent) > 1 else node
             found |= anchored(place, NUMBER.findall(named[1]), 1, found)
-    for entry in list(document.findall(nodes.entry)):
+    for entry in [row[0] for body in document.findall(nodes.tbody) for row in body]:
         if (named := re.fullmatch(r"Table (\d)", entry.astext())) and f"table-{named[1]}" not in found:
             entry["ids"].append(f"table-{named[1]}")
             found[f"table-{named[1]}"] = 1

@@ -138,7 +138,7 @@ def test_numbered_formulas_and_theorems_have_ids():
         "# 2 · Eq. 2: a layer\n\n$$a \\tag{3, 4}$$\n\n$$b \\qquad\\text{(9, Theorem 3)}$$\n\n"
         "$$c, \\qquad (5.1)$$\n\n$$f(0)\\quad(7)$$\n\n"
         "The difference (**Eqs. 6 and 7**, as we read them).\n\n"
-        "| item |\n|---|\n| Table 2 |\n| Table 2 and more |\n\n> **Theorem 1.** So."
+        "| Table 1 | |\n|---|---|\n| Table 2 | Table 3 |\n| Table 4 and more | |\n\n> **Theorem 1.** So."
     )
     homes = make_anchors(document)
     assert homes == {"theorem-1": 0, "eq-3": 0, "eq-4": 0, "eq-9": 0, "eq-5.1": 0, "eq-2": 1, "eq-6": 1, "eq-7": 1, "table-2": 1}
