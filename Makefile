@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks book pages student course lint test test-unit test-notebooks test-course bench results-check gpu-check wheels gpu-rehearsal clean
+.PHONY: help run lab notebooks book pages slides student course lint test test-unit test-notebooks test-course bench results-check gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -32,6 +32,9 @@ book: .venv/ready  ## the book from the stored outputs, under build/book, withou
 
 pages: .venv/ready  ## write the generated pages of docs/: the ledger, the speed figures, the public names
 	$(BIN)/python -m tools.pages
+
+slides: .venv/ready  ## a deck a notebook, with speaker notes, under build/slides, without running anything
+	$(BIN)/python -m tools.slides
 
 student: .venv/ready  ## the notebooks without solutions and outputs, to hand out, under build/student
 	$(BIN)/python -m tools.student

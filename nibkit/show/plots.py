@@ -24,6 +24,7 @@ from ..checks import check_whole
 from ..methods.attribution import Attribution
 from ..model.pictures import to_rgb
 from ..model.views import View, last_view
+from .alt_text import announce
 from .lettering import letter, tell_missing, wrap, write_title
 from .wording import COLORMAP, color_scale, draw_words, largest, signed
 
@@ -48,8 +49,12 @@ STYLE: dict[str, Any] = {
 
 
 def use_style() -> None:
-    """The series' look (Okabe and Ito's colours, readable from the back row): call it once, in a notebook's setup cell."""
+    """The series' look (Okabe and Ito's colours, readable from the back row): call it once, in a notebook's setup cell.
+
+    Figures that the notebook shows from then on are stored with a text that says what they show (``show.alt_text``).
+    """
     plt.style.use(STYLE)
+    announce()
 
 
 def overlay(
