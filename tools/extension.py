@@ -65,7 +65,7 @@ def find_anchors(app: Sphinx, document: nodes.document) -> None:
 def read_marks(app: Sphinx, document: nodes.document) -> None:
     """Boxes and anchors, as soon as a page is read; where an equation is at home is known when all are."""
     make_boxes(document)
-    app.env.metadata[app.env.docname]["homes"] = make_anchors(document)  # type: ignore[assignment]
+    app.env.metadata[app.env.docname]["homes"] = make_anchors(document)
 
 
 def add_filter(app: Sphinx, page: str, template: str, context: dict[str, Any], document: nodes.document | None) -> None:
