@@ -32,7 +32,7 @@ def test_what_a_carried_wheel_needs_is_carried_or_expected(name):
 def test_what_the_notebooks_import_is_carried_or_expected():
     """All that nibkit's metadata asks for, but for what only serving and grading notebooks, clusters, the book and lint take."""
     known = {"dask", "distributed", "datasets", "jupyterlab", "nbclient", "nbconvert", "nbgrader", "hatchling", "editables"}
-    known |= {"docutils", "fonttools", "markdown-it-py", "myst-nb", "pybtex"}
+    known |= {"docutils", "fonttools", "markdown-it-py", "myst-nb", "myst-parser", "pybtex"}
     known |= {"sphinx", "sphinx-book-theme", "sphinx-revealjs", "sphinxcontrib-bibtex"}
     known |= {"mypy", "pandas-stubs", "ruff", "scipy-stubs", "types-tqdm"}
     known |= {"httpx", "pytest-xdist", "pyyaml", *gpu_wheels.CARRIED, *gpu_wheels.EXPECTED}
