@@ -29,6 +29,7 @@ html_static_path, html_extra_path = ["_static"], ["_extra"]
 html_css_files = ["book.css"]
 html_context = {"default_mode": "auto"}
 html_show_copyright = html_show_sphinx = False
+html_show_search_summary = False  # they would be fetched, which no browser does with files
 html_theme_options = {"show_toc_level": 2, "navbar_persistent": []}
 smartquotes_action = "D"  # dashes alone: quotes stay as they are written
 
