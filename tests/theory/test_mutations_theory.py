@@ -204,6 +204,7 @@ IN_NOTEBOOKS = [  # (notebook, what is wrong, a piece of a cell, its replacement
     ),
     (T1, "correlated noise: wrong sign", "(lam + sigma * rho) ** 2", "(lam - sigma * rho) ** 2", "T1.17"),
     (T1, "correlated noise: missing square", "(1 - rho**2)", "(1 - rho)", "T1.17"),
+    (T1, "correlated noise: its size forgotten", "(lam + sigma * rho) ** 2", "(lam + rho) ** 2", "T1.17 T1.28"),
     (T1, "relabelling: λ for λ/(1 − λ)", "ib.information(z, lam / (1 - lam), sigma)", "ib.information(z, lam, sigma)", "T1.19"),
     (T2, "bias: σ² without ½", "sigmas**2 / 2 * laplacian", "sigmas**2 * laplacian", "T2.14"),
     (T2, "bias: σ for σ²", "sigmas**2 / 2 * laplacian", "sigmas / 2 * laplacian", "T2.14"),
@@ -250,6 +251,7 @@ IN_NOTEBOOKS = [  # (notebook, what is wrong, a piece of a cell, its replacement
     (T2, "float32: noise of 1e-7", "(1e-9 * draw", "(1e-7 * draw", "T2.17"),
     (T2, "bins of tanh: their edges not taken back to x", "np.arctanh(inner) / w", "inner / w", "T2.26"),
     (T2, "bins of the linear unit: weight dropped", "binned(wide / w)", "binned(wide)", "T2.26"),
+    (T2, "the valve: one answer alone is subtracted", "of_x - p_y @ given_y", "of_x - p_y[0] * given_y[0]", "T2.27"),
 ]
 
 

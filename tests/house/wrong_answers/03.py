@@ -28,6 +28,25 @@ WRONG = {
         "the bound alone": "return np.sqrt(dim / (2 * gap))",
         "σ² for σ": "return _root(gap / dim) ** 2",
     },
+    4: {
+        "σ forgotten": "return -rho if 0 <= -rho <= 1 else None",
+        "the wrong sign": "return sigma * rho if 0 <= sigma * rho <= 1 else None",
+        "never None": "return -sigma * rho",
+        "clipped to 0 … 1": "return float(np.clip(-sigma * rho, 0, 1))",
+        "σ² for σ": "return -(sigma**2) * rho if 0 <= -(sigma**2) * rho <= 1 else None",
+        "not at λ = 0": "return -sigma * rho if 0 < -sigma * rho <= 1 else None",
+        "where the signal alone is shut": "return 0.0",
+    },
+    5: {
+        "the example's number": "return 0.0772",
+        "uncorrelated tells nothing": "return 0.0",
+        "all that |z| could tell": "return special.entr([1 / 3, 2 / 3]).sum()",
+        "a Gaussian of the same variance for the mixture": "return np.log((s**2 + 2) / 3) / 2 - np.log(s) / 3",
+        "in bits": "return _told(s) / np.log(2)",
+        "both spreads equally likely": "return _told(s, (1 / 2, 1 / 2))",
+        "the probabilities swapped": "return _told(s, (2 / 3, 1 / 3))",
+        "s as a variance": "return _told(np.sqrt(s))",
+    },
 }
 ROOT = """
     from scipy.optimize import brentq
@@ -37,3 +56,11 @@ ROOT = """
 
 """
 WRONG[3] = {name: (ROOT if "_root" in code else "") + "    " + code for name, code in WRONG[3].items()}
+TOLD = """
+    def _told(s, shares=(1 / 3, 2 / 3)):
+        each = np.stack([stats.norm.pdf(line, scale=s), stats.norm.pdf(line)])
+        all_of_it = np.array(shares) @ each
+        return np.array(shares) @ special.rel_entr(each, all_of_it).sum(1) * (line[1] - line[0])
+
+"""
+WRONG[5] = {name: (TOLD if "_told" in code else "") + "    " + code for name, code in WRONG[5].items()}
