@@ -46,16 +46,12 @@ that we have has lost its formulas, so that some had to be rebuilt, and some sen
 read them is said. *Ours*: what we found, about textbook facts, other methods or this package's models. **Only rows of the paper
 count when it is said what of the paper holds or fails.** A verdict holds for what it was tried on: theory (none), or the models
 that are named.
-
-[The paper, item by item](paper.md) has the same rows by equation, theorem, table and appendix.
 """
-PAPER = """# The paper, item by item
+ITEMS = """## The paper, item by item
 
-Where each equation, theorem, table and appendix of the paper is tested, made from [the ledger](claims.md), so that it can't go
-stale. Only rows in the paper's own words count for or against it (*holds*, *holds if*, *fails*). *Other rows* are readings of it,
-textbook facts and findings of our own: they say nothing for or against the paper's words.
-
-We chose which sentences to try, and looked where it hurts. The share that fails is no grade for the paper.
+Where each equation, theorem, table and appendix is tested. Only rows in the paper's own words count for or against it (*holds*,
+*holds if*, *fails*); *other rows* are readings of it, textbook facts and findings of our own. We chose which sentences to try,
+and looked where it hurts: the share that fails is no grade for the paper.
 """
 SPEED = """# Speed
 
@@ -89,7 +85,6 @@ def made_pages() -> dict[str, bytes]:
     first = nbformat.read(next((ROOT / "notebooks").glob("00_*.ipynb")), as_version=4)
     text = {
         "docs/claims.md": claims_page(),
-        "docs/paper.md": paper_page(),
         "docs/speed.md": speed_page(),
         "docs/api.md": api_page(),
         "README.md": readme(),
@@ -112,7 +107,7 @@ def readme() -> str:
 
 
 def claims_page() -> str:
-    """The ledger: claims by notebook and verdict, then all of them, each with an anchor of its own (``claims.md#T1.2``)."""
+    """The ledger: claims by notebook and verdict, all of them, each with an anchor (``claims.md#T1.2``), by item of the paper."""
     rows = list(read_ledger().values())
     counts = Counter((row["notebook"], kind_of(row["verdict"])) for row in rows)
     totals = Counter(kind_of(row["verdict"]) for row in rows)
@@ -128,14 +123,7 @@ def claims_page() -> str:
             chosen = [row for row in rows if kind_of(row["verdict"]) == kind and row["source"] == source]
             if chosen:
                 pieces += [f"### {title}: {whose}", ledger_table(sorted(chosen, key=lambda row: row["notebook"]))]
-    return MADE.format(source="data/claims.csv") + "\n\n".join(pieces) + "\n"
-
-
-def paper_page() -> str:
-    """The same rows by item and by part of the paper."""
-    rows = list(read_ledger().values())
-    pieces = [PAPER, "## By part of the paper", topic_table(rows), "One sentence that cites two parts counts in both."]
-    pieces += ["## By item", item_table(rows)]
+    pieces += [ITEMS, topic_table(rows), "(A sentence that cites two parts counts in both.)", item_table(rows)]
     return MADE.format(source="data/claims.csv") + "\n\n".join(pieces) + "\n"
 
 
