@@ -54,7 +54,7 @@ def item_table(rows: list[Row]) -> str:
         notebooks = sorted({row["notebook"] for row in chosen})
         own = Counter(kind_of(row["verdict"]) for row in chosen if row["source"] == "paper")
         links = ", ".join(f"[{name[:2]}](../notebooks/{name}.ipynb)" for name in notebooks)
-        claims = ", ".join(f"[{row['id']}](#{row['id']})" for row in chosen)
+        claims = ", ".join(f"[{row['id']}](claims.md#{row['id']})" for row in chosen)
         lines.append([item, links, claims, *(str(own[kind]) for kind in KINDS), str(len(chosen) - own.total())])
     return table(["in the paper", "notebooks", "claims", *(f"*{kind}*" for kind in KINDS), "other rows"], lines, left=3)
 
