@@ -18,10 +18,10 @@ from nibkit.course.claims import kind_of, read_ledger
 from nibkit.outputs import written_whole
 
 from .book import PICTURE, ROOT, first_picture
+from .items import KINDS, item_table, topic_table
 
 MADE = "<!-- Made by `make pages` from {source}: change that, not this page. -->\n\n"
 TITLES = {"fails": "What fails", "holds if": "What holds under a condition", "holds": "What holds"}  # by how a verdict begins
-ORDER = ("holds", "holds if", "fails")
 SOURCES = {"paper": "the paper's own sentences", "reading": "the paper as we read it", "ours": "our own findings"}
 README_MARKS = "<!-- claims: written by make pages -->", "<!-- end of claims -->"
 ROOMS = {
@@ -46,6 +46,12 @@ that we have has lost its formulas, so that some had to be rebuilt, and some sen
 read them is said. *Ours*: what we found, about textbook facts, other methods or this package's models. **Only rows of the paper
 count when it is said what of the paper holds or fails.** A verdict holds for what it was tried on: theory (none), or the models
 that are named.
+"""
+ITEMS = """## The paper, item by item
+
+Where each equation, theorem, table and appendix is tested. Only rows in the paper's own words count for or against it (*holds*,
+*holds if*, *fails*); *other rows* are readings of it, textbook facts and findings of our own. We chose which sentences to try,
+and looked where it hurts: the share that fails is no grade for the paper.
 """
 SPEED = """# Speed
 
@@ -77,7 +83,12 @@ To add your machine's figures: `cp build/bench.csv data/bench/MACHINE.csv`, the 
 def made_pages() -> dict[str, bytes]:
     """Every generated file: its path in the repository, and what it must hold."""
     first = nbformat.read(next((ROOT / "notebooks").glob("00_*.ipynb")), as_version=4)
-    text = {"docs/claims.md": claims_page(), "docs/speed.md": speed_page(), "docs/api.md": api_page(), "README.md": readme()}
+    text = {
+        "docs/claims.md": claims_page(),
+        "docs/speed.md": speed_page(),
+        "docs/api.md": api_page(),
+        "README.md": readme(),
+    }
     return {name: page.encode() for name, page in text.items()} | {PICTURE: first_picture(first)}
 
 
@@ -88,30 +99,31 @@ def readme() -> str:
         counts[row["source"], kind_of(row["verdict"])] += 1
     lines = []
     for source, title in SOURCES.items():
-        numbers = [counts[source, kind] for kind in ORDER]
+        numbers = [counts[source, kind] for kind in KINDS]
         lines.append([title, *map(str, numbers), str(sum(numbers))])
-    claims = table(["[the ledger](docs/claims.md)", *(f"*{kind}*" for kind in ORDER), "claims"], lines)
+    claims = table(["[the ledger](docs/claims.md)", *(f"*{kind}*" for kind in KINDS), "claims"], lines)
     before, _, rest = text.partition(README_MARKS[0])
     return f"{before}{README_MARKS[0]}\n{claims}\n{README_MARKS[1]}{rest.partition(README_MARKS[1])[2]}"
 
 
 def claims_page() -> str:
-    """The ledger: claims by notebook and verdict, then all of them, each with an anchor of its own (``claims.md#T1.2``)."""
+    """The ledger: claims by notebook and verdict, all of them, each with an anchor (``claims.md#T1.2``), by item of the paper."""
     rows = list(read_ledger().values())
     counts = Counter((row["notebook"], kind_of(row["verdict"])) for row in rows)
     totals = Counter(kind_of(row["verdict"]) for row in rows)
     by_notebook = [
-        [link(notebook.replace("_", " "), notebook), *(str(counts[notebook, kind]) for kind in ORDER)]
+        [link(notebook.replace("_", " "), notebook), *(str(counts[notebook, kind]) for kind in KINDS)]
         for notebook in sorted({row["notebook"] for row in rows})
     ]
-    by_notebook.append([f"**all {len(rows)}**", *(f"**{totals[kind]}**" for kind in ORDER)])
-    pieces = [CLAIMS, table(["notebook", *(f"*{kind}*" for kind in ORDER)], by_notebook)]
+    by_notebook.append([f"**all {len(rows)}**", *(f"**{totals[kind]}**" for kind in KINDS)])
+    pieces = [CLAIMS, table(["notebook", *(f"*{kind}*" for kind in KINDS)], by_notebook)]
     for kind, title in TITLES.items():
         pieces.append(f"## {title}: {totals[kind]} claims")
         for source, whose in SOURCES.items():
             chosen = [row for row in rows if kind_of(row["verdict"]) == kind and row["source"] == source]
             if chosen:
                 pieces += [f"### {title}: {whose}", ledger_table(sorted(chosen, key=lambda row: row["notebook"]))]
+    pieces += [ITEMS, topic_table(rows), "(A sentence that cites two parts counts in both.)", item_table(rows)]
     return MADE.format(source="data/claims.csv") + "\n\n".join(pieces) + "\n"
 
 

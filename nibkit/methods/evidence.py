@@ -1,4 +1,4 @@
-"""Where in an encoder is the evidence, and where to cut then? Asked of the model, without truth. Notebook 13, section 5."""
+"""Where in an encoder is the evidence, and where to cut then? Asked of the model, without truth. Notebook 11, section 4."""
 
 from __future__ import annotations
 

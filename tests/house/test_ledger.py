@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 import nibkit as nk
+from tools import items, pages
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT.parent / "shared" / "paper.txt"  # the paper's text is not ours to ship
@@ -85,6 +86,33 @@ def test_what_is_quoted_stands_in_the_paper(row):
     for quote in re.findall("“([^”]+)”", row["quote"]):
         parts = [re.escape(plain(part)) for part in quote.split("…")]
         assert any(re.search(".*".join(parts), paragraph) for paragraph in paragraphs), quote
+
+
+def test_every_item_of_the_paper_is_tested():
+    """Eqs. 1 to 11, Theorems 1 to 3, Tables 1 to 8, Appendices A to K: docs/claims.md says where."""
+    rows = items.by_item(ledger())
+    assert len(rows) == 33 and not [item for item, chosen in rows.items() if not chosen]
+    assert items.item_table(ledger()) in pages.claims_page()
+
+
+@pytest.mark.parametrize(
+    "place, found",
+    [
+        ("Eqs. 5 and 6, Appendix B", {"Eq. 5", "Eq. 6", "Appendix B"}),
+        ("Tables 2, 4 to 6", {"Table 2", "Table 4", "Table 5", "Table 6"}),
+        ("Appendix A.1", {"Appendix A"}),
+        ("Theorem 2, F", {"Theorem 2"}),
+        ("§4.1 (3), Figure 1; Eq. 12", set()),
+    ],
+)
+def test_items_are_found_in_the_places_that_rows_name(place, found):
+    assert items.cited(place) == found
+
+
+def test_words_that_are_quoted_name_no_place():
+    row = {"source": "paper", "quote": "§6.2: “The results in Table 4 reveal”; Appendix I: “others”"}
+    assert items.places(row) == "§6.2, Appendix I"
+    assert items.places({"source": "reading", "quote": "Eq. 6: read as Eq. 5 is"}) == "Eq. 6"
 
 
 def plain(text: str) -> str:

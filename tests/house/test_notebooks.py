@@ -21,10 +21,10 @@ COMPARED = {
     "07_clip_attribution": 21,
     "08_baselines": 26,
     "09_metrics": 30,
-    "10_benchmark": 23,
-    "11_ablations": 18,
+    "10_benchmark": 26,
+    "11_ablations": 20,
     "12_interactions": 19,
-    "13_open_questions": 22,
+    "13_open_questions": 6,
 }
 # What takes a cell out of the comparison: a tag, or nbval's comment of the same name.
 UNCOMPARED_TAGS = {"nbval-ignore-output", "nbval-skip", "nbval-raises-exception", "raises-exception"}

@@ -13,6 +13,22 @@ def midpoint(at: str = "(k - 0.5) / num_steps", weight: str = "1 / num_steps", f
     """
 
 
+def steadiness(
+    value: str = "np.median([stats.spearmanr(maps[0], other)[0] for other in maps[1:]])",
+    noise: str = "np.random.default_rng(k).normal(0, 8, pixels.shape)",
+    count: str = "copies",
+) -> str:
+    """Exercise 4 with this value of the flat maps, this noise and this number of copies."""
+    return f"""
+        pixels = np.asarray(scene.image, float)
+        noisy = [(pixels + {noise}).clip(0, 255).astype(np.uint8) for k in range({count})]
+        pictures = [scene.image, *map(Image.fromarray, noisy)]
+        found = nk.nib(clip, clip.prepare(pictures, [scene.caption] * len(pictures)))
+        maps = found.image.flatten(1).cpu().numpy()
+        return float({value})
+    """
+
+
 MAPS = "nk.nib(clip, clip.prepare([s.image for s in scenes], [s.caption for s in scenes]))"
 
 WRONG = {
@@ -58,5 +74,16 @@ WRONG = {
             return float(np.mean([scene.masks[scene.named[0]].flat[values.argmax()] for values, scene in zip(maps, scenes)]))
         """,
         "the wrong way round": f"return 1 - float(against_the_truth({MAPS}, scenes)[1].mean())",
+    },
+    4: {
+        "always the same map": "return 1.0",
+        "the mean": steadiness("np.mean([stats.spearmanr(maps[0], other)[0] for other in maps[1:]])"),
+        "the values' correlation": steadiness("np.median([np.corrcoef(maps[0], other)[0, 1] for other in maps[1:]])"),
+        "the picture among its copies": steadiness("np.median([stats.spearmanr(maps[0], other)[0] for other in maps])"),
+        "copy against copy": steadiness("np.median([stats.spearmanr(maps[1], other)[0] for other in maps[2:]])"),
+        "without the sign": steadiness("np.median([stats.spearmanr(abs(maps[0]), abs(other))[0] for other in maps[1:]])"),
+        "the same noise in each": steadiness(noise="np.random.default_rng(0).normal(0, 8, pixels.shape)"),
+        "noise that one can see": steadiness(noise="np.random.default_rng(k).normal(0, 80, pixels.shape)"),
+        "eight copies always": steadiness(count="8"),
     },
 }

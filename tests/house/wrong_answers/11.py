@@ -23,6 +23,20 @@ def chosen(best: str, value: str, order: str = 'ours_by_layer["pair"].unique()')
     """
 
 
+def working(
+    layer: str = 'survives.index[survives["without patches"] < share].max()', best: str = "at_layer.max() - slack"
+) -> str:
+    """Exercise 4 with this layer for a share, and this average precision as the least that will do."""
+    return f"""
+        good = []
+        for share in np.arange(1, 10) / 10:
+            layer = {layer}
+            if at_layer.get(layer, 0) >= {best}:
+                good.append(share)
+        return good
+    """
+
+
 FIRST, OTHER = "wide.iloc[:50].mean().idxmin()", "wide.iloc[50:].mean()[best]"
 
 WRONG = {
@@ -55,5 +69,17 @@ WRONG = {
         "the lowest median": chosen("wide.iloc[:50].median().idxmin()", OTHER),
         "the paper's layer": chosen('"9"', OTHER),
         "the best of the other half": chosen(FIRST, "wide.iloc[50:].mean().min()"),
+    },
+    4: {
+        "half always": "return [0.5]",
+        "all nine": "return list(np.arange(1, 10) / 10)",
+        "the lowest and the highest": working().replace("return good", "return [min(good, default=0), max(good, default=0)]"),
+        "the layers in place of the shares": working().replace("good.append(share)", "good.append(layer)"),
+        "the first layer with more": working('survives.index[survives["without patches"] >= share].min()'),
+        "without the class token": working('survives.index[survives["without class token"] < share].max()'),
+        "near the mean": working(best="at_layer.mean() - slack"),
+        "a share of the best": working(best="at_layer.max() * (1 - slack)"),
+        "near layer 9": working(best="at_layer[9] - slack"),
+        "within .02 always": working(best="at_layer.max() - 0.02"),
     },
 }
