@@ -147,7 +147,7 @@ def draw_array(case: Case) -> Any:
     if how == "tensor":
         try:
             return torch.from_numpy(array.copy())
-        except TypeError:
+        except (TypeError, ValueError):  # a type or an order of bytes that torch has not
             return array
     if how == "read-only":
         array.setflags(write=False)

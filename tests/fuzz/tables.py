@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -84,11 +85,12 @@ def cells(case: Case, names: list[str], delimiter: str) -> tuple[str, set[str], 
     file = io.StringIO()
     quoting = csv.QUOTE_MINIMAL if sure else case.one(csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONE)
     writer = csv.writer(file, delimiter=delimiter, quoting=quoting, escapechar="\\", lineterminator=case.one("\n", "\r\n"))
-    writer.writerows([columns, *rows])
+    with contextlib.suppress(csv.Error):  # a writer that quotes nothing can't write an empty row
+        writer.writerows([columns, *rows])
     return file.getvalue(), {f"good {i}" for i in range(len(names))}, sure
 
 
-def check_pairs(case: Case, pairs: Any, folder: Path | None, good: set[str]) -> None:
+def check_pairs(case: Case, pairs: Any, folder: Path | None, good: set[str], checked: bool) -> None:
     """Fault if ids repeat, captions are empty, a picture can't be read or lies outside, or a good row is lost."""
     rows = list(pairs)
     ids = [pair.id for pair in rows]
@@ -97,7 +99,7 @@ def check_pairs(case: Case, pairs: Any, folder: Path | None, good: set[str]) -> 
     for pair in rows:
         if not pair.caption.strip():
             raise Fault(f"an empty caption of {pair.id}")
-        case.ask(lambda pair=pair: pair.image, refused=False)
+        case.ask(lambda pair=pair: pair.image, refused=not checked)
         source = pair.source if isinstance(pair.source, (str, os.PathLike)) else None
         if folder is not None and source is not None and not Path(os.path.realpath(source)).is_relative_to(os.path.realpath(folder)):
             raise Fault(f"{source} lies outside")
@@ -108,12 +110,12 @@ def check_pairs(case: Case, pairs: Any, folder: Path | None, good: set[str]) -> 
             raise Fault(f"a skipped row {row!r}")
 
 
-def load(case: Case, call: Callable[[], Any], folder: Path | None, good: set[str], sure: bool) -> str:
-    """Load it twice, the same way."""
+def load(case: Case, call: Callable[[], Any], folder: Path | None, good: set[str], sure: bool, checked: bool = True) -> str:
+    """Load it twice, the same way. checked: its pictures can all be read."""
     pairs, error = case.ask(call, refused=not sure)
     if error is not None:
         return "refused"
-    check_pairs(case, pairs, folder, good if sure else set())
+    check_pairs(case, pairs, folder, good if sure else set(), checked)
     again, _ = case.ask(call, refused=False)
     if [(pair.id, pair.caption) for pair in again] != [(pair.id, pair.caption) for pair in pairs]:
         raise Fault("other pairs at the second pass")
@@ -136,12 +138,12 @@ def a_table(case: Case) -> str:
     if kind == "layout":
         return a_layout(case, folder, names)
     options = options_of(case) if case.chance(0.3) else {}
-    sure = not options
+    sure, checked = not options, options.get("check", True)
     if kind == "dicts":
         good = [{"image": folder / name, "caption": f"good {i}"} for i, name in enumerate(names)]
         rows = good + [case.one(*ROWS) for _ in range(case.whole(0, 4))]
         rows = case.some(rows, len(rows))
-        return f"dicts {load(case, lambda: nk.datasets.huggingface(rows, **options), None, {row['caption'] for row in good}, sure)}"
+        return f"dicts {load(case, lambda: nk.datasets.huggingface(rows, **options), None, {row['caption'] for row in good}, sure, checked)}"
     if kind == "sidecars":
         for i, name in enumerate(names):
             data = bytearray(f"good {i}".encode() if case.chance(0.6) else draw_caption(case).encode("utf-8", "surrogatepass"))
@@ -155,7 +157,7 @@ def a_table(case: Case) -> str:
             table = pd.read_csv(io.StringIO(text), on_bad_lines="skip")
         except Exception:
             table = pd.DataFrame({"image": names, "caption": [case.one("x", None, 3, pd.NA, ["a", "b"], np.nan) for _ in names]})
-        return f"frame {load(case, lambda: nk.datasets.folder(folder, table, **options), folder, good, False)}"
+        return f"frame {load(case, lambda: nk.datasets.folder(folder, table, **options), folder, good, False, checked)}"
     else:
         delimiter = {"tsv": "\t"}.get(kind) or case.one(",", ";", "|")
         text, good, sure = json_lines(case, names) if kind == "jsonl" else cells(case, names, delimiter)
@@ -168,7 +170,7 @@ def a_table(case: Case) -> str:
             sure = False
         (folder / f"t.{kind}").write_bytes(data)
     with case.unchanged():
-        return f"{kind} {load(case, lambda: nk.datasets.folder(folder, **options), folder, good, sure)}"
+        return f"{kind} {load(case, lambda: nk.datasets.folder(folder, **options), folder, good, sure, checked)}"
 
 
 def a_layout(case: Case, folder: Path, names: list[str]) -> str:
@@ -202,5 +204,6 @@ def a_layout(case: Case, folder: Path, names: list[str]) -> str:
     if kind in ("flickr8k", "rsicd") and case.chance(0.5):
         options["caption"] = case.one(0, 1, "all", "closest", 9, "best", None, 2.0)
         options["clip"] = case.world.clip if options["caption"] == "closest" else None
+    checked = options.get("check", True)
     with case.unchanged():
-        return f"{kind} {load(case, lambda: getattr(nk.datasets, kind)(folder, **options), folder, set(), False)}"
+        return f"{kind} {load(case, lambda: getattr(nk.datasets, kind)(folder, **options), folder, set(), False, checked)}"
