@@ -113,7 +113,7 @@ def build_explain_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         type=Path,
-        help="where the figure goes; it replaces a figure of nibkit's, nothing else (default: dog-explained.png here for dog.jpg)",
+        help="where the figure goes; it replaces a figure of nibkit's alone (default: dog-explained.png here for dog.jpg)",
     )
     add_replace(parser)
     return parser

@@ -43,10 +43,16 @@ DAMAGE = {f"no {table}": ([f"DROP TABLE {table}"], f"its table {table} is not th
     "no methods": (["DELETE FROM methods"], "rows of unknown pairs or methods"),
     "no pairs": (["DELETE FROM pairs"], "rows of unknown pairs or methods"),
     "text for a number": (["UPDATE results SET image_drop = 'much'"], "a metric that is no number"),
-    "another number": (["UPDATE results SET image_drop = image_drop + 1 WHERE rowid = 2"], "the row of 'scene 1' by 'nib' is not as"),
+    "another number": (
+        ["UPDATE results SET image_drop = image_drop + 1 WHERE rowid = 2"],
+        "the row of 'scene 1' by 'nib' is not as",
+    ),
     "no number": (["UPDATE results SET text_drop = NULL"], "the row of 'scene 0' by 'nib' is not as it was written"),
     "another name": (["ALTER TABLE results RENAME COLUMN text_drop TO image_more"], "is not as it was written"),
-    "rows exchanged": (["UPDATE results SET pair = 'x' || pair", "UPDATE pairs SET pair = 'x' || pair"], "is not as it was written"),
+    "rows exchanged": (
+        ["UPDATE results SET pair = 'x' || pair", "UPDATE pairs SET pair = 'x' || pair"],
+        "is not as it was written",
+    ),
 }
 
 
