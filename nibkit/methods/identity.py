@@ -183,7 +183,7 @@ def changed_by(*sources: str, starts: Iterable[str] = ()) -> frozenset[str]:
 
 
 def _changed(node: ast.AST) -> Iterator[str]:
-    """Whose value this code changes: ``x.a = …``, ``x[…] = …``, ``x.add_(…)``, ``x.append(…)``, ``f(…, out=x)``, ``nonlocal x``."""
+    """What this code changes: ``x.a = …``, ``x[…] = …``, ``x.add_(…)``, ``x.append(…)``, ``f(…, out=x)``, ``nonlocal x``."""
     targets: list[ast.AST] = []
     if isinstance(node, (ast.Global, ast.Nonlocal)):
         yield from node.names

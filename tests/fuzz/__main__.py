@@ -14,18 +14,22 @@ from pathlib import Path
 from .cases import Outcome, World, run
 from .kinds import KINDS
 
+ENVIRONMENT = {"NIBKIT_DEVICE": "cpu", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+
 
 def main() -> int:
     """Run the cases; returns 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="fuzz", description=sys.modules["fuzz"].__doc__)
-    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--case", help="run this one alone, pictures-0-137 for example, and show its traceback")
-    parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="where failing cases are kept (default: build/fuzz)")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("build/fuzz"), help="where failing cases are kept (default: build/fuzz)"
+    )
     args = parser.parse_args()
     faulthandler.enable()
-    os.environ |= {"NIBKIT_DEVICE": "cpu", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+    os.environ |= ENVIRONMENT
     keep = args.keep.absolute()
     keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

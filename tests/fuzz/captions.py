@@ -10,10 +10,11 @@ import nibkit as nk
 
 from .cases import Case, Fault, check_equal, check_finite
 
-WORDS = ["a", "red", "ring", "and", "blue", "heart", "dog", "2024", "3.5", "don't", "ﬁne", "İstanbul", "ß", "e\u0301", "日本語", "किताब",
-         "مرحبا بالعالم", "שלום", "🙂", "👩‍👩‍👧", "&amp;", "<|endoftext|>", "<|startoftext|>", "</w>", "$x^2$", "%s", "\\n", "'", '"', "“q”", "_", "\u200d",
-         "\ufeff", "\u202e", "\u2028", "\x00", "\x1b[31m", "\x07", "\t", "\n", "\r\n", "\u00a0", "\ufffd", "\U0010ffff", "ǅ", "Ⅷ", "²", "½",
-         "x" * 300, "red " * 90, "a\u0300" * 40, "\ud83d", "\udce9"]  # fmt: skip
+WORDS = ["a", "red", "ring", "and", "blue", "heart", "dog", "2024", "3.5", "don't", "ﬁne", "İstanbul", "ß", "e\u0301", "日本語",
+         "किताब", "مرحبا بالعالم", "שלום", "🙂", "👩‍👩‍👧", "&amp;", "<|endoftext|>", "<|startoftext|>", "</w>", "$x^2$", "%s",
+         "\\n", "'", '"', "“q”", "_", "\u200d", "\ufeff", "\u202e", "\u2028", "\x00", "\x1b[31m", "\x07", "\t", "\n", "\r\n",
+         "\u00a0", "\ufffd", "\U0010ffff", "ǅ", "Ⅷ", "²", "½", "x" * 300, "red " * 90,
+         "a\u0300" * 40, "\ud83d", "\udce9"]  # fmt: skip
 
 
 def draw_caption(case: Case) -> str:
@@ -35,7 +36,8 @@ def draw_caption(case: Case) -> str:
 
 
 def draw_no_caption(case: Case) -> Any:
-    return case.one(None, 3, b"a red ring", [], [["a"]], ["a", "b"], {"caption": "a"}, object(), 2.5, True, ("a", None), iter(["a"]))
+    return case.one(None, 3, b"a red ring", [], [["a"]], ["a", "b"], {"caption": "a"}, object(), 2.5, True, ("a", None),
+                    iter(["a"]))  # fmt: skip
 
 
 def squeezed(text: str) -> str:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 from nibkit.__main__ import main
@@ -19,9 +20,11 @@ from .pictures import damage, draw_picture, save
 from .results import whole_table
 
 NUMBERS = ["0", "1", "2", "3", "-1", "1.5", "x", "", "1e3", "99999999999999999999", "nan", "0x3", "٣", "100000"]
-METHODS = ["nib:num_steps=1", "saliency", "chefer", "gradcam", "nib:num_steps=1,rule=gauss", "rise:num_masks=3,num_text_masks=3", "m2ib:num_steps=1", "fastig",
-           "nip", "nib:num_steps=", "nib:steps=3", "nib:num_steps=2.5", "nib:num_steps=1,num_steps=2", "nib:", ":", "", "nib:num_steps=__import__('os')",
-           "nib:num_steps=99999999", "mfaba:num_steps=1", "nib:layer=99", "nib:rule=x", "legrad", "nib:num_steps=" + "[" * 300, "ñib", "saliency:x\0=3"]  # fmt: skip
+METHODS = ["nib:num_steps=1", "saliency", "chefer", "gradcam", "nib:num_steps=1,rule=gauss",
+           "rise:num_masks=3,num_text_masks=3", "m2ib:num_steps=1", "fastig", "nip", "nib:num_steps=", "nib:steps=3",
+           "nib:num_steps=2.5", "nib:num_steps=1,num_steps=2", "nib:", ":", "", "nib:num_steps=__import__('os')",
+           "nib:num_steps=99999999", "mfaba:num_steps=1", "nib:layer=99", "nib:rule=x", "legrad",
+           "nib:num_steps=" + "[" * 300, "ñib", "saliency:x\0=3"]  # fmt: skip
 LINES = 20  # on standard error, the usage left out
 
 
@@ -42,8 +45,9 @@ def draw_out(case: Case, draw: Draw, *endings: str) -> str:
     """A place for an output: new, taken, an input, no place at all."""
     if not case.chance(draw.strange):
         return f"new{case.one(*endings)}"
-    return case.one("picture.png", "ours.png", "foreign.pdf", "link.png", "nowhere/x.png", ".", "", "a\0b.png", "x.pgf", "x", "/dev/null", "/dev/full", "/proc/x.png",
-                    "x" * 300 + ".png", "model", "data/t.csv", "data/p0.png", "results.sqlite", "-x.png", "日本.png", "\udce9.png", "other.sqlite", "empty.png")  # fmt: skip
+    return case.one("picture.png", "ours.png", "foreign.pdf", "link.png", "nowhere/x.png", ".", "", "a\0b.png", "x.pgf", "x",
+                    "/dev/null", "/dev/full", "/proc/x.png", "x" * 300 + ".png", "model", "data/t.csv", "data/p0.png",
+                    "results.sqlite", "-x.png", "日本.png", "\udce9.png", "other.sqlite", "empty.png")  # fmt: skip
 
 
 def lay_files(case: Case) -> None:
@@ -62,7 +66,9 @@ def lay_files(case: Case) -> None:
     Path("data").mkdir()
     for name in ("p0.png", "p1.png"):
         case.world.picture.save(f"data/{name}")
-    Path("data/t.csv").write_text("image,caption\np0.png,a red ring\np1.png,a heart\n" + case.one("", "nowhere.png,x\n", "p0.png\n", "p1.png,x,y,z\n"))
+    Path("data/t.csv").write_text(
+        "image,caption\np0.png,a red ring\np1.png,a heart\n" + case.one("", "nowhere.png,x\n", "p0.png\n", "p1.png,x,y,z\n")
+    )
     shutil.copytree(case.world.model, "model")
     if case.chance(0.1):
         change(case, Path("model"))
@@ -72,8 +78,17 @@ def explain_line(case: Case, draw: Draw) -> tuple[list[str], list[str]]:
     """(arguments, outputs that may be new or changed)."""
     bad = ["strange.png", "broken.png", "nowhere.png", "data", "", "a\0b", "link.png", "/dev/null", "model/config.json"]
     picture = draw(["picture.png", "picture.png", "link.png", "strange.png"], bad)
-    line = ["explain", picture, draw_caption(case) if case.chance(draw.strange) else case.one("a red ring", "a", "дом", "日本 🙂")]
-    line += ["--steps", draw.number("1", "2"), "--clip", draw(["model"], ["nowhere model", "", "picture.png", "data", "/dev/null"])]
+    line = [
+        "explain",
+        picture,
+        draw_caption(case) if case.chance(draw.strange) else case.one("a red ring", "a", "дом", "日本 🙂"),
+    ]
+    line += [
+        "--steps",
+        draw.number("1", "2"),
+        "--clip",
+        draw(["model"], ["nowhere model", "", "picture.png", "data", "/dev/null"]),
+    ]
     outputs = [f"{Path(picture).stem}-explained.png"] if "\0" not in picture else []
     if case.chance(0.6):
         line += ["--out", (out := draw_out(case, draw, ".png", ".svg", ".pdf", ".JPG"))]
@@ -105,7 +120,8 @@ def compare_line(case: Case, draw: Draw) -> tuple[list[str], list[str]]:
     if case.chance(0.2):
         line += ["--summary", draw(["latex", "csv", "markdown"], ["html"])]
     if case.chance(0.15):
-        bad = ["image=x", "x", "limit=3", "encoding=utf-99", "delimiter=ab", "captions=wrong", "seed=x", "check=3", "caption=[1]", "id=3"]
+        bad = ["image=x", "x", "limit=3", "encoding=utf-99", "delimiter=ab", "captions=wrong", "seed=x", "check=3",
+               "caption=[1]", "id=3"]  # fmt: skip
         line += ["--data-options", draw(["caption=caption", "check=False", "table=t.csv"], bad)]
     if case.chance(0.1):
         line += [case.one("--read", "--retry-skipped", "--against", "--protocol")]
@@ -119,7 +135,8 @@ def call(line: list[str]) -> tuple[object, str, str]:
     with tempfile.TemporaryFile() as file, os.fdopen(os.dup(file.fileno()), "w", buffering=1, encoding="utf-8") as told:
         os.dup2(file.fileno(), 2)
         try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told), warnings.catch_warnings():
+                warnings.simplefilter("default")
                 status: object = main(line)
         except SystemExit as left:
             status = left.code
@@ -132,7 +149,7 @@ def call(line: list[str]) -> tuple[object, str, str]:
 
 
 def a_line(case: Case) -> str:
-    """Call it: done, with what it promises; or one last line "error: …" and status 2, and no file has changed but outputs of its own."""
+    """Call it: done, with what it promises; or a last line "error: …" and status 2. No file has changed but its own outputs."""
     lay_files(case)
     draw = Draw(case)
     line, outputs = explain_line(case, draw) if case.chance(0.6) else compare_line(case, draw)
@@ -141,7 +158,9 @@ def a_line(case: Case) -> str:
     if case.chance(draw.strange / 3):
         line.insert(case.whole(0, len(line)), case.one("--help", "--version", "--x", "", "\ud83d", "-h", "--out", "x"))
     case.calls += 1
-    allowed = [name for name in outputs if name not in ("picture.png", "link.png", "data/p0.png", "data/t.csv", "other.sqlite", "model")]
+    allowed = [
+        name for name in outputs if name not in ("picture.png", "link.png", "data/p0.png", "data/t.csv", "other.sqlite", "model")
+    ]
     with case.unchanged(*allowed, *filter(None, outputs if "--replace" in line and set(outputs) <= {"foreign.pdf"} else [])):
         status, said, told = call(line)
     errors = [text for text in told.splitlines() if not re.match(r"usage:|\s+(\[|\.\.\.|\w+=)|\s*PICTURE", text)]

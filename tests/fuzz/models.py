@@ -16,8 +16,9 @@ import nibkit as nk
 from .cases import Case, Fault, check_finite
 from .pictures import damage
 
-VALUES: list[Any] = [None, 0, 1, -1, 2, 7, 10**6, 10**30, 0.5, float("nan"), "", "x", "gelu", True, [], {}, [1, 2], {"a": {}}, {"height": 0},
-                     {"shortest_edge": -1}, {"height": 224, "width": 10**9}, [0, 0, 0], [1e-9] * 3, "clip", "siglip", ["clip"], "quick_gelu", 224, 1e300]  # fmt: skip
+VALUES: list[Any] = [None, 0, 1, -1, 2, 7, 10**6, 10**30, 0.5, float("nan"), "", "x", "gelu", True, [], {}, [1, 2], {"a": {}},
+                     {"height": 0}, {"shortest_edge": -1}, {"height": 224, "width": 10**9}, [0, 0, 0], [1e-9] * 3, "clip",
+                     "siglip", ["clip"], "quick_gelu", 224, 1e300]  # fmt: skip
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:
@@ -58,7 +59,8 @@ def change_weights(case: Case, file: Path) -> str:
         elif how == "shape":
             weights[name] = case.one(tensor.reshape(-1), tensor[..., :1].clone(), tensor[None].clone(), torch.zeros(0))
         elif how == "type":
-            weights[name] = tensor.to(case.one(torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.uint8))
+            weights[name] = tensor.to(case.one(torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool,
+                    torch.uint8))  # fmt: skip
         elif how in ("nan", "inf", "huge", "zero"):
             value = {"nan": torch.nan, "inf": torch.inf, "huge": 1e38, "zero": 0.0}[how]
             flat = tensor.clone().reshape(-1)
@@ -74,7 +76,8 @@ def change_weights(case: Case, file: Path) -> str:
 def change(case: Case, folder: Path) -> str:
     """Change a model's folder; returns what was changed."""
     files = sorted(path.name for path in folder.iterdir())
-    kind = case.one("config", "config", "config", "weights", "weights", "other json", "other json", "bytes", "bytes", "lost", "kind")
+    kind = case.one("config", "config", "config", "weights", "weights", "other json", "other json", "bytes", "bytes", "lost",
+                    "kind")  # fmt: skip
     if kind == "config":
         change_json(case, folder / "config.json")
     elif kind == "weights":

@@ -16,8 +16,10 @@ from nibkit.model.pictures import MAX_ASPECT, to_rgb
 
 from .cases import Case, Fault, check_equal, check_finite
 
-MODES = ["1", "L", "P", "RGB", "RGB", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr", "HSV", "LAB", "I", "I;16", "F", "RGBX", "La", "RGBa"]
-FORMATS = ["PNG", "PNG", "JPEG", "JPEG", "GIF", "BMP", "TIFF", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "PCX", "SGI", "DDS"]
+MODES = ["1", "L", "P", "RGB", "RGB", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr", "HSV", "LAB", "I", "I;16", "F", "RGBX",
+         "La", "RGBa"]  # fmt: skip
+FORMATS = ["PNG", "PNG", "JPEG", "JPEG", "GIF", "BMP", "TIFF", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "PCX", "SGI",
+           "DDS"]  # fmt: skip
 FORMATS += ["AVIF", "MPO", "IM", "SPIDER", "MSP", "XBM", "DIB", "ICNS", "BLP"]
 PLAIN = {"1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16"}  # modes that must be taken
 DTYPES = ["uint8", "uint8", "bool", "int8", "int16", "uint16", ">u2", "int32", "int64", "uint64", "float16", "float32", "float64",
@@ -127,7 +129,8 @@ def damage(case: Case, data: bytearray) -> str:
 
 def draw_array(case: Case) -> Any:
     """An array, or a list or tensor made of one, of any shape and type; many of them are no pictures."""
-    shape = case.one((9, 8, 3), (9, 8), (9, 8, 4), (9, 8, 1), (9, 8, 3), (3, 9, 8), (9, 8, 2), (0, 3), (9,), (), (2, 9, 8, 3), (1, 1))
+    shape = case.one((9, 8, 3), (9, 8), (9, 8, 4), (9, 8, 1), (9, 8, 3), (3, 9, 8), (9, 8, 2), (0, 3), (9,), (), (2, 9, 8, 3),
+                     (1, 1))  # fmt: skip
     dtype = np.dtype(case.one(*DTYPES))
     values = case.rng.random(shape) * case.one(1, 1, 255, 255, 4000, 65535, 1e9, -1)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -156,15 +159,17 @@ def draw_array(case: Case) -> Any:
 
 def draw_any(case: Case) -> Any:
     """What is no picture at all."""
-    return case.one(None, 3, 2.5, "", "nowhere.png", b"", {}, {"bytes": None}, {"path": "nowhere.png"}, [], [[]], "a\0b", object(), case.folder,
-                    Path("x" * 300), {"bytes": b"\x89PNG"}, (), "é" * 100, range(3), float("nan"))  # fmt: skip
+    return case.one(None, 3, 2.5, "", "nowhere.png", b"", {}, {"bytes": None}, {"path": "nowhere.png"}, [], [[]], "a\0b",
+                    object(), case.folder, Path("x" * 300), {"bytes": b"\x89PNG"}, (), "é" * 100,
+                    range(3), float("nan"))  # fmt: skip
 
 
 def given(case: Case, data: bytes, suffix: str) -> Any:
     """The encoded file as nibkit may be given it."""
     path = case.folder / case.one("a", "ä b", "x" * 100, "日本", "a%20b#?", "-x", "~").__add__(suffix)
     path.write_bytes(data)
-    forms: list[Any] = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), {"bytes": data}, {"path": str(path)}]
+    forms: list[Any] = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), {"bytes": data},
+                        {"path": str(path)}]  # fmt: skip
     return case.one(*forms)
 
 
@@ -205,7 +210,9 @@ def a_picture(case: Case) -> str:
             other, _ = case.ask(lambda: to_rgb(data), refused=False)
             if other.size != rgb.size or other.tobytes() != rgb.tobytes():
                 raise Fault(f"another picture from its bytes: {other.size} in place of {rgb.size}")
-        inputs, _ = case.ask(lambda: case.world.clip.prepare([rgb, case.world.picture], ["a red ring", "a blue heart"]), refused=False)
+        inputs, _ = case.ask(
+            lambda: case.world.clip.prepare([rgb, case.world.picture], ["a red ring", "a blue heart"]), refused=False
+        )
         alone, _ = case.ask(lambda: case.world.clip.prepare(rgb, "a red ring"), refused=False)
     check_finite("pixel_values", inputs.pixel_values)
     check_equal("a picture in a batch", inputs.pixel_values[:1], alone.pixel_values, 0)

@@ -17,17 +17,19 @@ from .pictures import damage
 
 METHODS = {"nib": ("nib", {"num_steps": 1}), "saliency": "saliency"}
 MEASURED = ["seconds", "fps", "peak_memory"]
-SQL = [
-    "DROP TABLE settings", "DROP TABLE results", "DELETE FROM pairs", "DELETE FROM settings", "DELETE FROM methods", "DELETE FROM results",
-    "ALTER TABLE results RENAME COLUMN image_drop TO other", "ALTER TABLE results DROP COLUMN text_drop", "ALTER TABLE results ADD COLUMN x TEXT",
-    "ALTER TABLE pairs ADD COLUMN x", "UPDATE results SET image_drop = 'many'", "UPDATE results SET image_drop = NULL", "UPDATE results SET method = 'x'",
-    "UPDATE results SET pair = x'00ff' WHERE rowid = 1", "UPDATE results SET image_drop = 1e999", "UPDATE pairs SET caption = 'x'",
-    "UPDATE pairs SET picture = 'x'", "UPDATE pairs SET position = 'x'", "UPDATE pairs SET pair = 7 WHERE rowid = 1", "UPDATE settings SET value = 'x'",
-    "UPDATE methods SET options = 'x'", "PRAGMA application_id = 7", "PRAGMA user_version = 99", "PRAGMA user_version = 1", "CREATE TABLE more (x)",
-    "CREATE TRIGGER t AFTER INSERT ON results BEGIN DELETE FROM results; END", "DROP TABLE results; CREATE VIEW results AS SELECT * FROM pairs",
-    "INSERT INTO skipped VALUES ('scene 0', '', 'why not')", "INSERT INTO skipped VALUES (x'ff', 'nib', x'ff')", "PRAGMA journal_mode = WAL",
-    "INSERT INTO results (pair, method) VALUES ('scene 0', 'x')", "UPDATE results SET image_drop = 12.5 WHERE rowid = 1", "VACUUM",
-]  # fmt: skip
+SQL = ["DROP TABLE settings", "DROP TABLE results", "DELETE FROM pairs", "DELETE FROM settings", "DELETE FROM methods",
+       "DELETE FROM results", "ALTER TABLE results RENAME COLUMN image_drop TO other",
+       "ALTER TABLE results DROP COLUMN text_drop", "ALTER TABLE results ADD COLUMN x TEXT", "ALTER TABLE pairs ADD COLUMN x",
+       "UPDATE results SET image_drop = 'many'", "UPDATE results SET image_drop = NULL", "UPDATE results SET method = 'x'",
+       "UPDATE results SET pair = x'00ff' WHERE rowid = 1", "UPDATE results SET image_drop = 1e999",
+       "UPDATE pairs SET caption = 'x'", "UPDATE pairs SET picture = 'x'", "UPDATE pairs SET position = 'x'",
+       "UPDATE pairs SET pair = 7 WHERE rowid = 1", "UPDATE settings SET value = 'x'", "UPDATE methods SET options = 'x'",
+       "PRAGMA application_id = 7", "PRAGMA user_version = 99", "PRAGMA user_version = 1", "CREATE TABLE more (x)",
+       "CREATE TRIGGER t AFTER INSERT ON results BEGIN DELETE FROM results; END",
+       "DROP TABLE results; CREATE VIEW results AS SELECT * FROM pairs",
+       "INSERT INTO skipped VALUES ('scene 0', '', 'why not')", "INSERT INTO skipped VALUES (x'ff', 'nib', x'ff')",
+       "PRAGMA journal_mode = WAL", "INSERT INTO results (pair, method) VALUES ('scene 0', 'x')",
+       "UPDATE results SET image_drop = 12.5 WHERE rowid = 1", "VACUUM"]  # fmt: skip
 
 
 def pairs_of(world: World) -> list[Any]:
@@ -62,7 +64,7 @@ def check_rows(table: pd.DataFrame, whole: pd.DataFrame) -> None:
 
 
 def a_result_file(case: Case) -> str:
-    """Damage a whole file, or one of some rows; then read it, then go on with it: right rows, or a refusal that leaves it as it is."""
+    """Damage a file, or begin one; read it, go on with it: right rows, or a refusal that leaves it as it is."""
     pairs, (data, whole) = pairs_of(case.world), whole_table(case.world, case)
     out = case.folder / "r.sqlite"
     out.write_bytes(data)
@@ -79,13 +81,15 @@ def a_result_file(case: Case) -> str:
                 with contextlib.suppress(sqlite3.Error):
                     file.executescript(statement)
     elif kind == "foreign":
-        out.write_bytes(case.one(b"", b"\0", b"SQLite format 3\0", b"SQLite format 3\0" + bytes(4080), b"x,y\n1,2\n", case.rng.bytes(5000)))
+        out.write_bytes(case.one(b"", b"\0", b"SQLite format 3\0", b"SQLite format 3\0" + bytes(4080), b"x,y\n1,2\n",
+                                 case.rng.bytes(5000)))  # fmt: skip
         if case.chance(0.4):
             out.unlink()
             with contextlib.closing(sqlite3.connect(out)) as file, file:
                 file.execute("CREATE TABLE precious (x)")
     elif kind == "settings":
-        how = case.one({"seed": 1}, {"batch_size": 3}, {"protocol": "eos"}, {"timing": 2}, {"curve_steps": 2}, {"retry_skipped": True})
+        how = case.one({"seed": 1}, {"batch_size": 3}, {"protocol": "eos"}, {"timing": 2}, {"curve_steps": 2},
+                       {"retry_skipped": True})  # fmt: skip
     elif kind == "beside":
         (case.folder / case.one("r.sqlite-journal", "r.sqlite-wal", "r.sqlite-shm")).write_bytes(
             case.one(b"", case.rng.bytes(3000), b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + case.rng.bytes(600))

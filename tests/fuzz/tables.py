@@ -1,4 +1,4 @@
-"""Tables of captions in any form: CSV, TSV, JSONL, data frames, lists of dicts, the layouts of known data sets; damaged or hostile."""
+"""Tables of captions in any form: CSV, TSV, JSONL, data frames, lists of dicts, known data sets' layouts; damaged or hostile."""
 
 from __future__ import annotations
 
@@ -22,21 +22,29 @@ from .cases import Case, Fault
 from .pictures import damage
 
 COUNT = 4  # pictures in a folder
-BAD_LINES = ["", "null", "[]", "3", '"a"', "{}", "{", '{"image": "p0.png"}', '{"caption": "x"}', '{"image": null, "caption": null}',
-             '{"image": ["p0.png"], "caption": "x"}', '{"image": "p0.png", "caption": {"a": 1}}', '{"image": "p0.png", "caption": 3}',
-             '{"image": "p0.png", "caption": 1e999}', '{"image": "p0.png", "caption": "x", "caption": "y"}', "[" * 9999, '{"a":' * 9999,
-             '{"image": "../p0.png", "caption": "x"}', '{"image": "/etc/hostname", "caption": "x"}', '{"image": "a\\u0000b", "caption": "x"}',
-             '{"image": "p0.png", "caption": "\\ud83d"}', '{"image": "\\udce9.png", "caption": "x"}', '{"image": "", "caption": "x"}',
-             '{"image": "' + "x" * 5000 + '", "caption": "x"}', '{"image": "p0.png", "caption": NaN}', '{"image": "p0.png", "caption": []}',
-             '{"image": "p0.png", "caption": ["x", 3, null]}', '{"image": true, "caption": false}', "9" * 5000, '{"image": ".", "caption": "x"}',
-             '{"image": "p0.png/", "caption": "x"}', '{"image": "sub", "caption": "x"}', '{"Image": "p0.png", "CAPTION": "x"}']  # fmt: skip
-ROWS: list[Any] = [None, 3, "a", [], {}, {"image": None, "caption": "x"}, {"image": b"", "caption": "x"}, {"caption": "x"}, {"text": "x"},
-                   {"image": "nowhere.png", "caption": "x"}, {"image": {"bytes": b"\x89PNG"}, "caption": "x"}, {"image": 3, "caption": "x"},
-                   {"image": np.zeros((2, 2)), "caption": None}, {"image": np.zeros((9, 9)), "caption": 3}, {"image": np.zeros((9, 9), "O"), "caption": "x"},
-                   {"image": np.zeros((9, 9)), "caption": float("nan")}, {"image": np.zeros((9, 9)), "caption": ["x", None, 3]}, {1: 2},
-                   {"image": np.zeros((9, 9)), "caption": b"x"}, {"image": np.zeros((9, 9)), "caption": {"en": "x"}}, {"image": np.zeros((9, 9))},
-                   {"image": {"bytes": None, "path": None}, "caption": "x"}, {"image": np.zeros((9, 9)), "caption": "\ud83d"}, {"image": [], "caption": "x"},
-                   {"image": np.zeros((9, 9)), "caption": np.array(["x", "y"])}, {"image": np.zeros((9, 9)), "caption": pd.NA}]  # fmt: skip
+BAD_LINES = ["", "null", "[]", "3", '"a"', "{}", "{", '{"image": "p0.png"}', '{"caption": "x"}',
+             '{"image": null, "caption": null}', '{"image": ["p0.png"], "caption": "x"}',
+             '{"image": "p0.png", "caption": {"a": 1}}', '{"image": "p0.png", "caption": 3}',
+             '{"image": "p0.png", "caption": 1e999}', '{"image": "p0.png", "caption": "x", "caption": "y"}', "[" * 9999,
+             '{"a":' * 9999, '{"image": "../p0.png", "caption": "x"}', '{"image": "/etc/hostname", "caption": "x"}',
+             '{"image": "a\\u0000b", "caption": "x"}', '{"image": "p0.png", "caption": "\\ud83d"}',
+             '{"image": "\\udce9.png", "caption": "x"}', '{"image": "", "caption": "x"}',
+             '{"image": "' + "x" * 5000 + '", "caption": "x"}', '{"image": "p0.png", "caption": NaN}',
+             '{"image": "p0.png", "caption": []}', '{"image": "p0.png", "caption": ["x", 3, null]}',
+             '{"image": true, "caption": false}', "9" * 5000, '{"image": ".", "caption": "x"}',
+             '{"image": "p0.png/", "caption": "x"}', '{"image": "sub", "caption": "x"}',
+             '{"Image": "p0.png", "CAPTION": "x"}']  # fmt: skip
+ROWS: list[Any] = [None, 3, "a", [], {}, {"image": None, "caption": "x"}, {"image": b"", "caption": "x"}, {"caption": "x"},
+                   {"text": "x"}, {"image": "nowhere.png", "caption": "x"}, {"image": {"bytes": b"\x89PNG"}, "caption": "x"},
+                   {"image": 3, "caption": "x"}, {"image": np.zeros((2, 2)), "caption": None},
+                   {"image": np.zeros((9, 9)), "caption": 3}, {"image": np.zeros((9, 9), "O"), "caption": "x"},
+                   {"image": np.zeros((9, 9)), "caption": float("nan")},
+                   {"image": np.zeros((9, 9)), "caption": ["x", None, 3]}, {1: 2},
+                   {"image": np.zeros((9, 9)), "caption": b"x"}, {"image": np.zeros((9, 9)), "caption": {"en": "x"}},
+                   {"image": np.zeros((9, 9))}, {"image": {"bytes": None, "path": None}, "caption": "x"},
+                   {"image": np.zeros((9, 9)), "caption": "\ud83d"}, {"image": [], "caption": "x"},
+                   {"image": np.zeros((9, 9)), "caption": np.array(["x", "y"])},
+                   {"image": np.zeros((9, 9)), "caption": pd.NA}]  # fmt: skip
 
 
 def lay_pictures(case: Case, folder: Path) -> list[str]:
@@ -51,8 +59,9 @@ def lay_pictures(case: Case, folder: Path) -> list[str]:
 
 
 def strange_cell(case: Case) -> str:
-    return case.one("", " ", draw_caption(case)[:200], '"', 'a "quoted" word', "a,b", "a\tb", "a\nb", "=1+1", "9" * 400, "../p0.png", "NULL", "nan",
-                    "x" * 140_000, "\x00", "\ufeff", "C:\\p0.png", "p0.PNG", "http://x/y.png", "\r", "\x1a", "…")  # fmt: skip
+    return case.one("", " ", draw_caption(case)[:200], '"', 'a "quoted" word', "a,b", "a\tb", "a\nb", "=1+1", "9" * 400,
+                    "../p0.png", "NULL", "nan", "x" * 140_000, "\x00", "\ufeff", "C:\\p0.png", "p0.PNG", "http://x/y.png",
+                    "\r", "\x1a", "…")  # fmt: skip
 
 
 def json_lines(case: Case, names: list[str]) -> tuple[str, set[str], bool]:
@@ -65,14 +74,17 @@ def json_lines(case: Case, names: list[str]) -> tuple[str, set[str], bool]:
 
 def cells(case: Case, names: list[str], delimiter: str) -> tuple[str, set[str], bool]:
     """As ``json_lines``, a table with a header; what comes through is not known where cells are strange."""
-    columns = case.one(["image", "caption"], ["image", "caption", "note"], ["file_name", "text"], ["Image", "Caption", ""], ["caption", "image"])
+    columns = case.one(
+        ["image", "caption"], ["image", "caption", "note"], ["file_name", "text"], ["Image", "Caption", ""], ["caption", "image"]
+    )
     place = next(i for i, name in enumerate(columns) if name.lower() in ("image", "file_name"))
     said = next(i for i, name in enumerate(columns) if name.lower() in ("caption", "text"))
     rows = []
     for i, name in enumerate(names):
         rows.append([name if k == place else f"good {i}" if k == said else "more" for k in range(len(columns))])
     for _ in range(case.whole(0, 3)):
-        rows.append(case.one([], [""], ["nowhere.png"] * len(columns), ["a"] * (len(columns) + 3), [" "] * len(columns), ["p0.png"]))
+        rows.append(case.one([], [""], ["nowhere.png"] * len(columns), ["a"] * (len(columns) + 3), [" "] * len(columns),
+                             ["p0.png"]))  # fmt: skip
     rows = case.some(rows, len(rows))
     sure = case.chance(0.5)
     if not sure:
@@ -81,7 +93,8 @@ def cells(case: Case, names: list[str], delimiter: str) -> tuple[str, set[str], 
             if row:
                 row[case.whole(0, len(row) - 1)] = strange_cell(case)
         if case.chance(0.4):
-            columns = case.one(["image", "caption", "caption"], ["a", "b"], [], [""], ["image"], ["image", "Caption", "caption"], ["p0.png", "x"])
+            columns = case.one(["image", "caption", "caption"], ["a", "b"], [], [""], ["image"],
+                               ["image", "Caption", "caption"], ["p0.png", "x"])  # fmt: skip
     file = io.StringIO()
     quoting = csv.QUOTE_MINIMAL if sure else case.one(csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONE)
     writer = csv.writer(file, delimiter=delimiter, quoting=quoting, escapechar="\\", lineterminator=case.one("\n", "\r\n"))
@@ -101,7 +114,11 @@ def check_pairs(case: Case, pairs: Any, folder: Path | None, good: set[str], che
             raise Fault(f"an empty caption of {pair.id}")
         case.ask(lambda pair=pair: pair.image, refused=not checked)
         source = pair.source if isinstance(pair.source, (str, os.PathLike)) else None
-        if folder is not None and source is not None and not Path(os.path.realpath(source)).is_relative_to(os.path.realpath(folder)):
+        if (
+            folder is not None
+            and source is not None
+            and not Path(os.path.realpath(source)).is_relative_to(os.path.realpath(folder))
+        ):
             raise Fault(f"{source} lies outside")
     if lost := good - {pair.caption for pair in rows}:
         raise Fault(f"good rows are lost: {sorted(lost)}; skipped: {pairs.skipped}")
@@ -124,7 +141,11 @@ def load(case: Case, call: Callable[[], Any], folder: Path | None, good: set[str
 
 def options_of(case: Case) -> dict[str, Any]:
     """Options of a loader, good and bad."""
-    drawn = {"limit": case.one(None, 1, 2, 10**9, np.int64(2)), "seed": case.one(None, 0, 7, np.int64(3)), "check": case.one(True, True, False)}
+    drawn = {
+        "limit": case.one(None, 1, 2, 10**9, np.int64(2)),
+        "seed": case.one(None, 0, 7, np.int64(3)),
+        "check": case.one(True, True, False),
+    }
     if case.chance(0.1):
         drawn[case.one("limit", "seed")] = case.one(-1, 0, 2.5, "2", True, float("nan"), 2**70)
     return {name: drawn[name] for name in case.some(drawn)}
@@ -143,7 +164,8 @@ def a_table(case: Case) -> str:
         good = [{"image": folder / name, "caption": f"good {i}"} for i, name in enumerate(names)]
         rows = good + [case.one(*ROWS) for _ in range(case.whole(0, 4))]
         rows = case.some(rows, len(rows))
-        return f"dicts {load(case, lambda: nk.datasets.huggingface(rows, **options), None, {row['caption'] for row in good}, sure, checked)}"
+        captions = {row["caption"] for row in good}
+        return f"dicts {load(case, lambda: nk.datasets.huggingface(rows, **options), None, captions, sure, checked)}"
     if kind == "sidecars":
         for i, name in enumerate(names):
             data = bytearray(f"good {i}".encode() if case.chance(0.6) else draw_caption(case).encode("utf-8", "surrogatepass"))
@@ -182,7 +204,9 @@ def a_layout(case: Case, folder: Path, names: list[str]) -> str:
         target = inner if kind != "imagenet" else inner / "n01440764"
         target.mkdir(exist_ok=True)
         (folder / name).rename(target / name)
-    said = [f"good {i}" if case.chance(0.6) else case.one(draw_caption(case), strange_cell(case))[:3000] for i in range(len(names))]
+    said = [
+        f"good {i}" if case.chance(0.6) else case.one(draw_caption(case), strange_cell(case))[:3000] for i in range(len(names))
+    ]
     if kind == "flickr8k":
         text = "image,caption\n" + "".join(f"{name},{caption}\n" for name, caption in zip(names, said))
         file = folder / "captions.txt"
@@ -190,7 +214,8 @@ def a_layout(case: Case, folder: Path, names: list[str]) -> str:
         text = "".join(f"{caption}\thttp://x/{i}\t{name}\n" for i, (name, caption) in enumerate(zip(names, said)))
         file = folder / "t.tsv"
     elif kind == "rsicd":
-        sentences = [[{"raw": caption}] if case.chance(0.8) else case.one(None, [], [{}], [3], "x", {"raw": "x"}) for caption in said]
+        strange = [None, [], [{}], [3], "x", {"raw": "x"}]
+        sentences = [[{"raw": caption}] if case.chance(0.8) else case.one(*strange) for caption in said]
         text = json.dumps({"images": [{"filename": n, "sentences": s, "split": "test"} for n, s in zip(names, sentences)]})
         file = folder / "dataset_rsicd.json"
     else:
