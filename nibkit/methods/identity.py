@@ -50,6 +50,8 @@ def written_name(function: Callable) -> str:
         parts += map(_of_function, _helpers([function]))
     else:
         parts += of_object(getattr(function, "__self__", function), getattr(function, "__name__", "__call__"))
+    if not parts and not inspect.isroutine(function) and not isinstance(function, type):  # a library's object: a picture, say
+        parts = [_settled(function)]
     text = json.dumps(parts, default=plain, sort_keys=True)
     return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}" if parts else name
 
@@ -59,7 +61,7 @@ def of_object(owner: Any, start: str, within: tuple = ()) -> list:
     if isinstance(owner, type) or not (sources := _sources(owner)):
         return []
     start = getattr(getattr(type(owner), start, None), "__name__", start)  # its own name, where ``__call__ = hook``
-    changing = {"training"} | changed_by(*sources, starts={start})
+    changing = changed_by(*sources, starts={start}) | {"training"}
     left_out = changing | TORCHS if isinstance(owner, torch.nn.Module) else changing
     values = {name: value for name, value in getattr(owner, "__dict__", {}).items() if name not in left_out}
     methods = [value for kind in type(owner).__mro__ for value in vars(kind).values() if inspect.isfunction(value)]
@@ -209,6 +211,8 @@ def plain(value: Any) -> Any:
         array = value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else value
         content = hashlib.sha256(array.tobytes()).hexdigest()[:16]
         return f"{type(value).__name__} {value.dtype} {list(value.shape)} {content}"
+    if isinstance(value, HOLDERS):  # a set has another order in every process
+        return json.dumps(_settled(value), default=plain, sort_keys=True)
     if inspect.isroutine(value) or isinstance(value, functools.partial):
         return written_name(value)
     return written_name(value) if ADDRESS.search(text := repr(value)) else text

@@ -152,6 +152,8 @@ def test_what_a_method_closes_over_counts_by_what_it_holds(make):
     assert before == written_name(same) != written_name(other)
     one(tiny_clip(), tiny_inputs((5, 8)))
     assert written_name(one) == before
+    one, same, other = (written_name(functools.partial(one, seen=make(value))) for value in (2.0, 2.0, 3.0))
+    assert one == same != other
 
 
 def test_an_object_that_holds_its_settings_in_another_is_told_apart():

@@ -10,11 +10,11 @@ import nibkit as nk
 
 from .cases import Case, Fault, check_equal, check_finite
 
-WORDS = ["a", "red", "ring", "and", "blue", "heart", "dog", "2024", "3.5", "don't", "ﬁne", "İstanbul", "ß", "e\u0301", "日本語",
-         "किताब", "مرحبا بالعالم", "שלום", "🙂", "👩‍👩‍👧", "&amp;", "<|endoftext|>", "<|startoftext|>", "</w>", "$x^2$", "%s",
-         "\\n", "'", '"', "“q”", "_", "\u200d", "\ufeff", "\u202e", "\u2028", "\x00", "\x1b[31m", "\x07", "\t", "\n", "\r\n",
-         "\u00a0", "\ufffd", "\U0010ffff", "ǅ", "Ⅷ", "²", "½", "x" * 300, "red " * 90,
-         "a\u0300" * 40, "\ud83d", "\udce9"]  # fmt: skip
+WORDS = ["a", "red", "ring", "and", "blue", "heart", "dog", "2024", "3.5", "don't", "ﬁne", "İstanbul", "ß", "e\u0301", "日本",
+         "किताब", "مرحبا بالعالم", "שלום", "🙂", "👩‍👩‍👧", "&amp;", "</w>", "$x^2$", "%s", "\\n", "'", '"', "“q”", "_",
+         "\u200d", "\ufeff", "\u202e", "\u2028", "\x07", "\t", "\n", "\r\n", "\u00a0", "\ufffd", "\U0010ffff", "ǅ", "Ⅷ", "²",
+         "½", "a\u0300\u0301"]  # fmt: skip
+HOSTILE = ["<|endoftext|>", "<|startoftext|>", "\x00", "\x1b[31m", "x" * 300, "red " * 90, "a\u0300" * 40, "\ud83d", "\udce9"]
 
 
 def draw_caption(case: Case) -> str:
@@ -24,7 +24,7 @@ def draw_caption(case: Case) -> str:
         return case.one("", " ", "\t\n", "\u3000", "\u200b", "\ufeff", "\x00")
     if kind == "long":
         return case.one("red ring ", "é", "日", "🙂", "a") * case.whole(10, 5000)
-    words = [case.one(*WORDS) for _ in range(case.whole(1, 9))]
+    words = [case.one(*WORDS) for _ in range(case.whole(1, 9))] + [case.one(*HOSTILE)] * case.chance(0.15)
     if kind == "words":
         return case.one(" ", " ", "", ", ").join(words)
     top = sys.maxunicode if kind != "one block" else (block := case.whole(0, 0x2FF) << 7) + 127
