@@ -207,6 +207,8 @@ def plain(value: Any) -> Any:
     functions by name and source, all else as its repr, or, where that has an address in memory, by its type."""
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, np.ndarray) and value.dtype == object:  # its bytes are addresses
+        value = value.tolist() if value.ndim else [value.item()]
     if isinstance(value, (np.ndarray, torch.Tensor)):
         array = value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else value
         content = hashlib.sha256(array.tobytes()).hexdigest()[:16]

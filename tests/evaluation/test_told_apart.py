@@ -8,6 +8,7 @@ import textwrap
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import new_clip, tiny_clip, tiny_inputs
@@ -136,6 +137,8 @@ HELD = {
     "set": lambda value: {value, "x"},
     "namespace": lambda value: SimpleNamespace(strength=value),
     "array in it": lambda value: SimpleNamespace(strength=np.full(3, value)),
+    "array of objects": lambda value: np.array([Strength(value), None]),
+    "table": lambda value: pd.DataFrame({"a": [value, 1.0], "b": ["x", "y"]}),
     "picture": lambda value: Image.new("L", (3, 3), int(value)),
     "weights": lambda value: torch.nn.Linear(1, 1).requires_grad_(False).apply(
         lambda layer: (layer.weight.fill_(value), layer.bias.fill_(0.0))

@@ -114,10 +114,11 @@ class Case:
     @contextlib.contextmanager
     def unchanged(self, *new: str) -> Iterator[None]:
         """No file in the folder is changed, lost or added, but for the new ones that are named (and SQLite's own beside them)."""
+        new = tuple(filter(None, new))
         before = contents(self.folder)
         yield
         after = contents(self.folder)
-        more = {name for name in after.keys() - before.keys() if not name.startswith(tuple(new) or "\0")}
+        more = {name for name in after.keys() - before.keys() if not name.startswith(new)}
         changed = {name for name in before if before[name] != after.get(name)} - set(new)
         if more or changed:
             raise Fault(f"files that are changed or lost: {sorted(changed)}; that are added: {sorted(more)}")

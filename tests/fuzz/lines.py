@@ -14,7 +14,7 @@ from pathlib import Path
 from nibkit.__main__ import main
 
 from .captions import draw_caption
-from .cases import Case, Fault
+from .cases import Case, Fault, contents
 from .models import change
 from .pictures import damage, draw_picture, save
 from .results import whole_table
@@ -158,10 +158,14 @@ def a_line(case: Case) -> str:
     if case.chance(draw.strange / 3):
         line.insert(case.whole(0, len(line)), case.one("--help", "--version", "--x", "", "\ud83d", "-h", "--out", "x"))
     case.calls += 1
-    allowed = [
-        name for name in outputs if name not in ("picture.png", "link.png", "data/p0.png", "data/t.csv", "other.sqlite", "model")
-    ]
-    with case.unchanged(*allowed, *filter(None, outputs if "--replace" in line and set(outputs) <= {"foreign.pdf"} else [])):
+    there = {name for name in contents(case.folder) if name not in ("results.sqlite", "empty.png")}  # what --replace may replace
+    inputs = {line[1], "other.sqlite"}
+    if line[1] in ("picture.png", "link.png"):
+        inputs |= {"picture.png", "link.png"}
+    elif "link.png" in outputs:  # which says picture.png
+        outputs = [*outputs, "picture.png"]
+    inputs |= {f"data/{name}" for name in os.listdir("data")} if "data" in line else set()
+    with case.unchanged(*(set(outputs) - inputs - (set() if "--replace" in line else there))):
         status, said, told = call(line)
     errors = [text for text in told.splitlines() if not re.match(r"usage:|\s+(\[|\.\.\.|\w+=)|\s*PICTURE", text)]
     if "Traceback" in told + said:
