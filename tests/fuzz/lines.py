@@ -153,14 +153,16 @@ def a_line(case: Case) -> str:
     lay_files(case)
     draw = Draw(case)
     line, outputs = explain_line(case, draw) if case.chance(0.6) else compare_line(case, draw)
+    picture = line[1]
     if case.chance(0.1):
         line += ["--replace"]
     if case.chance(draw.strange / 3):
-        line.insert(case.whole(0, len(line)), case.one("--help", "--version", "--x", "", "\ud83d", "-h", "--out", "x"))
+        line.insert(place := case.whole(0, len(line)), case.one("--help", "--version", "--x", "", "\ud83d", "-h", "--out", "x"))
+        outputs += line[place + 1 : place + 2] if line[place] == "--out" else []
     case.calls += 1
     there = {name for name in contents(case.folder) if name not in ("results.sqlite", "empty.png")}  # what --replace may replace
-    inputs = {line[1], "other.sqlite"}
-    if line[1] in ("picture.png", "link.png"):
+    inputs = {picture, "other.sqlite"}
+    if picture in ("picture.png", "link.png"):
         inputs |= {"picture.png", "link.png"}
     elif "link.png" in outputs:  # which says picture.png
         outputs = [*outputs, "picture.png"]
