@@ -25,11 +25,12 @@ import numpy as np
 import torch
 
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
-NUMBERS = (bool, int, float, str, np.generic, np.ndarray, torch.Tensor)
+NUMBERS = (bool, int, float, complex, str, bytes, np.generic, np.ndarray, torch.Tensor)
 SETTINGS = (*NUMBERS, tuple)
 HOLDERS = (list, dict, set, frozenset, SimpleNamespace)
 RANDOM = (np.random.Generator, np.random.RandomState, torch.Generator, random.Random)
 LIBRARIES = {"nibkit", "torch", "transformers", "numpy", "pandas", "PIL", *sys.stdlib_module_names}  # classes known by name
+DEEPEST = 100  # objects in one another
 TORCHS = frozenset(vars(torch.nn.Module()))  # of each module: its weights and the modules in it count on their own
 IN_PLACE = re.compile("[a-z].*[^_]_|append|extend|insert|pop|popitem|remove|clear|update|setdefault|add|discard|sort|reverse")
 
@@ -87,7 +88,7 @@ def _of_function(function: Any, within: tuple = ()) -> list:
         except ValueError:  # empty: its variable is not set yet
             continue
     values = {name: value for name, value in outside.items() if name not in changing} | (function.__kwdefaults__ or {})
-    settled = functools.partial(_settled, within=(*within, code), used=attributes(source), changing=changing)
+    settled = functools.partial(_settled, within=(*within, id(function)), used=attributes(source), changing=changing)
     return [source, settled(function.__defaults__), {name: settled(value) for name, value in values.items()}]
 
 
@@ -122,14 +123,15 @@ def _settled(value: Any, within: tuple = (), used: frozenset[str] = frozenset(),
     """
     if value is None or isinstance(value, NUMBERS):
         return value
-    mark = value.__code__ if inspect.isfunction(value) else id(value)
-    if mark in within:
+    if id(value) in within:
         return "itself"
+    if len(within) == DEEPEST:
+        return type(value).__qualname__
     if inspect.isfunction(value):
         return written_name(value) if public_module(value).startswith("nibkit.") else _of_function(value, within)
     if inspect.ismethod(value):
         return [value.__name__, _settled(value.__self__, within, used | {value.__name__}, changing)]
-    inner = functools.partial(_settled, within=(*within, mark), used=used, changing=changing)
+    inner = functools.partial(_settled, within=(*within, id(value)), used=used, changing=changing)
     if isinstance(value, (list, tuple)):
         return [inner(one) for one in value]
     if isinstance(value, (set, frozenset)):
@@ -213,11 +215,14 @@ def plain(value: Any) -> Any:
         array = value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else value
         content = hashlib.sha256(array.tobytes()).hexdigest()[:16]
         return f"{type(value).__name__} {value.dtype} {list(value.shape)} {content}"
+    if isinstance(value, bytes):
+        return f"bytes {hashlib.sha256(value).hexdigest()[:16]}"
     if isinstance(value, HOLDERS):  # a set has another order in every process
         return json.dumps(_settled(value), default=plain, sort_keys=True)
     if inspect.isroutine(value) or isinstance(value, functools.partial):
         return written_name(value)
-    return written_name(value) if ADDRESS.search(text := repr(value)) else text
+    unsaid = isinstance(value, torch.nn.Module) or hasattr(value, "__array__")  # of a model or a table repr says a part
+    return written_name(value) if unsaid or ADDRESS.search(text := repr(value)) else text
 
 
 def source_of(code: Any) -> str:
