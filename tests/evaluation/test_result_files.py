@@ -48,10 +48,10 @@ DAMAGE = {f"no {table}": ([f"DROP TABLE {table}"], f"its table {table} is not th
         "the row of 'scene 1' by 'nib' is not as",
     ),
     "no number": (["UPDATE results SET text_drop = NULL"], "the row of 'scene 0' by 'nib' is not as it was written"),
-    "another name": (["ALTER TABLE results RENAME COLUMN text_drop TO image_more"], "is not as it was written"),
+    "another name": (["ALTER TABLE results RENAME COLUMN text_drop TO image_more"], "the row of 'scene 0' by 'nib' is not as"),
     "rows exchanged": (
         ["UPDATE results SET pair = 'x' || pair", "UPDATE pairs SET pair = 'x' || pair"],
-        "is not as it was written",
+        "the row of 'xscene 0' by 'nib' is not as it was written",
     ),
 }
 
@@ -86,7 +86,8 @@ def test_zeros_in_a_file_change_no_row_in_silence(out):
     """As a disk that failed leaves them: the rows are all there, to the last digit, or the file is damaged."""
     table, whole, size = read_results(out), out.read_bytes(), out.stat().st_size
     refused, number = 0, struct.pack(">d", table["image_before"][1])
-    for start, lengths in {start: (64, 512) for start in range(0, size, 512)} | {whole.index(number) + 2: (1, 4)}.items():
+    places = {start: (64, 512) for start in range(0, size, 512)} | {whole.index(number) + 2: (1, 4)}
+    for start, lengths in places.items():
         for length in lengths:
             out.write_bytes(whole[:start] + bytes(length) + whole[start + length :])
             try:

@@ -28,7 +28,6 @@ def main() -> int:
         "--keep", type=Path, default=Path("build/fuzz"), help="where failing cases are kept (default: build/fuzz)"
     )
     args = parser.parse_args()
-    faulthandler.enable()
     os.environ |= ENVIRONMENT
     keep = args.keep.absolute()
     keep.mkdir(parents=True, exist_ok=True)
@@ -67,4 +66,5 @@ def table(outcomes: list[Outcome], seed: int, minutes: float) -> str:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
     sys.exit(main())

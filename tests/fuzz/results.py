@@ -27,7 +27,7 @@ SQL = ["DROP TABLE settings", "DROP TABLE results", "DELETE FROM pairs", "DELETE
        "PRAGMA application_id = 7", "PRAGMA user_version = 99", "PRAGMA user_version = 1", "CREATE TABLE more (x)",
        "CREATE TRIGGER t AFTER INSERT ON results BEGIN DELETE FROM results; END",
        "DROP TABLE results; CREATE VIEW results AS SELECT * FROM pairs",
-       "INSERT INTO skipped VALUES ('scene 0', '', 'why not')", "INSERT INTO skipped VALUES (x'ff', 'nib', x'ff')",
+       "INSERT INTO skipped VALUES ('scene 0', '', 'why not')", "INSERT OR REPLACE INTO skipped VALUES ('scene 0', 'nib', x'ff')",
        "PRAGMA journal_mode = WAL", "INSERT INTO results (pair, method) VALUES ('scene 0', 'x')",
        "UPDATE results SET image_drop = 12.5 WHERE rowid = 1", "VACUUM"]  # fmt: skip
 
