@@ -38,7 +38,7 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
             body = tokenizer(caption, verbose=False)["input_ids"][1:-1]
         except Exception as error:  # the tokenizers library raises whatever it stumbles over
             raise ValueError(
-                f"caption {i} can't be tokenised ({one_line(error)}): the tokenizer is damaged, save it again"
+                f"caption {i} can't be tokenised ({one_line(error, named=True)}): the tokenizer is damaged, save it again"
             ) from error
         count = len(body) + 2
         if {tokenizer.bos_token_id, tokenizer.eos_token_id} & set(body):
