@@ -76,15 +76,17 @@ def check_kind(connection: sqlite3.Connection, path: Path, reading: bool = False
         raise sqlite3.DatabaseError(one_line(verdict))
     if connection.execute(ORPHANS).fetchone():
         raise ValueError(f"{os.fspath(path)!r} is damaged (rows of unknown pairs or methods): move it away, or give another file")
-    if kind[1] == SCHEMA:
-        check_rows(connection)
+    check_rows(connection)
 
 
 def check_rows(connection: sqlite3.Connection) -> None:
-    """sqlite3.DatabaseError if a row is another than was written: SQLite does not see it when the bytes of a number change."""
+    """sqlite3.DatabaseError if a row is another than was written: SQLite does not see it when the bytes of a number change.
+
+    A file that an earlier nibkit began has no digests.
+    """
     rows = connection.execute("SELECT * FROM results")
     names = [name for name, *_ in rows.description]
-    for values in rows:
+    for values in rows if "digest" in names else ():
         row = dict(zip(names, values))
         if row.pop("digest") != row_digest(row):
             raise sqlite3.DatabaseError(f"the row of {row['pair']!r} by {row['method']!r} is not as it was written")

@@ -506,7 +506,7 @@ def test_a_file_of_a_later_schema_is_refused(clip, pairs, tmp_path):
     call(clip, pairs[:2], out=out)
     with contextlib.closing(sqlite3.connect(out)) as file:
         file.execute("PRAGMA user_version = 7")
-    with pytest.raises(ValueError, match="of schema 7, this nibkit writes 2"):
+    with pytest.raises(ValueError, match="of schema 7, this nibkit writes 3"):
         call(clip, pairs[:2], out=out)
 
 
