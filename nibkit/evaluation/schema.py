@@ -88,17 +88,21 @@ def check_rows(connection: sqlite3.Connection) -> None:
     names = [name for name, *_ in rows.description]
     for values in rows if "digest" in names else ():
         row = dict(zip(names, values))
-        if row.pop("digest") != row_digest(row):
+        try:
+            same = row.pop("digest") == row_digest(row)
+        except (ValueError, TypeError) as error:
+            raise sqlite3.DatabaseError(f"a metric that is no number: {one_line(error)}") from error
+        if not same:
             raise sqlite3.DatabaseError(f"the row of {row['pair']!r} by {row['method']!r} is not as it was written")
 
 
 def row_digest(row: Mapping[str, object]) -> str:
-    """Of a row's pair, method and numbers, by their columns' names; one that is NaN is none, as SQLite has it."""
-    numbers = {name: value for name, value in sorted(row.items()) if value is not None and name not in ("pair", "method")}
-    try:
-        numbers = {name: float(value) for name, value in numbers.items() if value == value}  # type: ignore[arg-type]
-    except (ValueError, TypeError) as error:
-        raise sqlite3.DatabaseError(f"a metric that is no number: {one_line(error)}") from error
+    """Of a row's pair, method and numbers, by their columns' names; one that is NaN is none, as SQLite has it.
+
+    ValueError or TypeError if one is no number.
+    """
+    cells = {name: value for name, value in sorted(row.items()) if value is not None and name not in ("pair", "method")}
+    numbers = {name: float(value) for name, value in cells.items() if value == value}  # type: ignore[arg-type]
     total = hashlib.blake2b(repr((row["pair"], row["method"], list(numbers))).encode("utf-8", "surrogatepass"), digest_size=8)
     total.update(struct.pack(f"<{len(numbers)}d", *numbers.values()))
     return total.hexdigest()
