@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks book pages student course lint test test-unit test-notebooks test-course bench fuzz results-check gpu-check wheels gpu-rehearsal clean
+.PHONY: help run lab notebooks book pages student course lint test test-unit test-notebooks test-course bench results-check gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,7 @@ bench: .venv/ready  ## the speed figures, as ratios in one run: a CSV and a figu
 	@mkdir -p build
 	$(BIN)/python -m benchmarks.speed --out build/bench.csv
 
+.PHONY: fuzz
 fuzz: .venv/ready  ## hard use drawn at random (MINUTES=30, SEED=0; CASE=… runs one again); what fails is kept in build/fuzz
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzz \
 	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
