@@ -64,6 +64,11 @@ bench: .venv/ready  ## the speed figures, as ratios in one run: a CSV and a figu
 	@mkdir -p build
 	$(BIN)/python -m benchmarks.speed --out build/bench.csv
 
+.PHONY: fuzz
+fuzz: .venv/ready  ## hard use drawn at random (MINUTES=30, SEED=0; CASE=… runs one again); what fails is kept in build/fuzz
+	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzz \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
+
 results-check: .venv/ready  ## measure a share of data/results again (SHARE=0.02, SEED=0; some minutes), and say what differs
 	$(BIN)/python data/recipes/check_results.py $(if $(SHARE),--share $(SHARE)) $(if $(SEED),--seed $(SEED))
 

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .checks import one_line
-from .outputs import Parser, add_replace, standard_streams
+from .outputs import add_replace
+from .streams import Parser, standard_streams
 
 COMMANDS = {
     "explain": "how much each patch and each word counts for how alike a picture and a caption are",
@@ -112,8 +113,7 @@ def build_explain_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         type=Path,
-        help="where the figure goes; it replaces a PNG figure of nibkit's and nothing else (default: dog-explained.png here for "
-        "dog.jpg)",
+        help="where the figure goes; it replaces a figure of nibkit's alone (default: dog-explained.png here for dog.jpg)",
     )
     add_replace(parser)
     return parser

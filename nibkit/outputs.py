@@ -1,26 +1,28 @@
-"""Files that are written: never over what was given, refused before any work, whole or not at all. The standard streams."""
+"""Files that are written: never over what was given, refused before any work, whole or not at all."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
-import io
+import gzip
 import os
 import secrets
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = ("png", "jpg", "jpeg", "pdf", "svg", "svgz", "eps", "ps", "tif", "tiff", "webp")  # no other program is needed for these
-MAKER = "nibkit"  # what a PNG of ours names as its software
+PICTURES = ("png", "jpg", "jpeg", "tif", "tiff", "webp")
+DRAWINGS = ("pdf", "svg", "svgz", "eps", "ps")
+FIGURES = (*PICTURES, *DRAWINGS)  # no other program is needed for these
+MAKER, SOFTWARE = "nibkit", 0x131  # what a figure of ours names as its software; where EXIF data have that
+MADE = (b"/Creator (nibkit)", b"%%Creator: nibkit\n", b"<dc:title>nibkit</dc:title>")  # and PDF, PostScript, SVG
+ENDS = 1 << 16  # bytes at a file's begin and end that are searched for it
 
 
 def check_output(name: str, path: Path, inputs: Iterable[str | os.PathLike] = ()) -> None:
@@ -94,23 +96,36 @@ def written_whole(path: Path, name: str = "the file") -> Iterator[Path]:
 
 
 def save_figure(figure: Figure, path: Path, name: str, dpi: int) -> None:
-    """The figure written whole (see ``written_whole``); a PNG says that nibkit made it."""
+    """The figure written whole (see ``written_whole``); whatever its format, it says that nibkit made it."""
+    from PIL import Image
+
+    said: dict[str, Any] = {"metadata": {"Creator": MAKER}}
+    if (kind := path.suffix[1:].lower()) in PICTURES:
+        exif = Image.Exif()
+        exif[SOFTWARE] = MAKER
+        said = {"metadata": {"Software": MAKER}} if kind == "png" else {"pil_kwargs": {"exif": exif}}
     with written_whole(path, name) as file:
-        figure.savefig(file, dpi=dpi, metadata={"Software": MAKER} if path.suffix.lower() == ".png" else None)
+        figure.savefig(file, dpi=dpi, **said)
 
 
 def is_our_figure(path: Path) -> bool:
-    """Is it a PNG that ``save_figure`` wrote?"""
+    """Is it a figure that ``save_figure`` wrote?"""
     from PIL import Image
 
-    with contextlib.suppress(Exception), Image.open(path) as picture:  # PIL raises whatever a damaged file makes it do
-        return picture.info.get("Software") == MAKER
+    with contextlib.suppress(Exception):  # PIL and gzip raise whatever a damaged file makes them do
+        if path.suffix[1:].lower() in PICTURES:
+            with Image.open(path) as picture:
+                return MAKER in (picture.info.get("Software"), picture.getexif().get(SOFTWARE))
+        with gzip.open(path) if path.suffix.lower() == ".svgz" else path.open("rb") as file:
+            text = file.read(ENDS)
+            file.seek(max(ENDS, path.stat().st_size - ENDS))
+            return any(made in text + file.read(ENDS) for made in MADE)
     return False
 
 
 def add_replace(parser: argparse._ActionsContainer) -> None:
     """The option by which any old file may be replaced."""
-    parser.add_argument("--replace", action="store_true", help="the figure may replace a file that is no PNG figure of nibkit's")
+    parser.add_argument("--replace", action="store_true", help="the figure may replace a file that is no figure of nibkit's")
 
 
 def _status(path: str | os.PathLike) -> os.stat_result | None:
@@ -132,69 +147,3 @@ def _is_same(old: os.stat_result, given: str | os.PathLike) -> bool:
 def _unwritable(name: str, path: Path, error: OSError) -> OSError:
     reason = error.strerror or error
     return OSError(f"{name} {path} can't be written ({reason}): choose a place that you may write to and that has room")
-
-
-class NoOutput(io.TextIOBase):
-    """Standard output where it is closed: whoever prints is told."""
-
-    def write(self, text: str) -> int:
-        """OSError: there is nowhere to write to."""
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-
-class Remarks:
-    """Standard error, where it takes what is written; where it is full or closed nothing can be told, which is no failure."""
-
-    def __init__(self, stream: IO[str] | None):
-        self.stream = stream or io.StringIO()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        """The stream's own ``write``, without its errors."""
-        with contextlib.suppress(OSError, ValueError):
-            self.stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """The stream's own ``flush``, without its errors."""
-        with contextlib.suppress(OSError, ValueError):
-            self.stream.flush()
-
-
-@contextlib.contextmanager
-def standard_streams() -> Iterator[None]:
-    """``sys.stdout`` and ``sys.stderr`` that can be printed to, also where a descriptor is closed or its file is full.
-
-    What a stream did not take is given up at the end: Python would try again when it exits, and complain. The descriptors 0, 1, 2
-    stay what they are: a file that is opened never gets one of them, and with it what libraries write there.
-    """
-    for _ in range(3):
-        if (opened := os.open(os.devnull, os.O_RDWR)) > 2:
-            os.close(opened)
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = sys.stdout or NoOutput(), Remarks(sys.stderr)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
-        for stream in filter(None, before):
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                with open(os.devnull, "wb") as nowhere, contextlib.suppress(OSError, ValueError):
-                    os.dup2(nowhere.fileno(), stream.fileno())
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose last line, where arguments do not fit, is ``error: …`` as that of every other failure."""
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """As argparse's, but what can't be printed is an error, not a success."""
-        if message:
-            print(message, end="", file=file or sys.stderr)
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(2, f"error: {message} ({self.prog} --help says more)\n")

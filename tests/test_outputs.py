@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nibkit.outputs import FIGURES, check_figure_path, check_output, is_our_figure, save_figure, written_whole
+from nibkit.outputs import FIGURES, check_figure_path, check_output, check_replaced, is_our_figure, save_figure, written_whole
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and /proc are Linux's")
 
@@ -171,6 +171,19 @@ def test_every_kind_of_figure_that_is_let_through_can_be_written(tmp_path, kind)
 def test_other_kinds_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match="--out .* is no file name of a figure: give one such as map.png"):
         check_figure_path("--out", tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_our_figures_are_known_from_others_in_every_format(tmp_path, kind):
+    """So that each may be replaced by the next one of its name, and nobody else's."""
+    save_figure(Figure(), tmp_path / f"ours.{kind}", "--out", dpi=20)
+    Figure().savefig(tmp_path / f"theirs.{kind}")
+    (tmp_path / f"half.{kind}").write_bytes((tmp_path / f"ours.{kind}").read_bytes()[:20])
+    assert is_our_figure(tmp_path / f"ours.{kind}")
+    assert not any(is_our_figure(tmp_path / f"{name}.{kind}") for name in ("theirs", "half", "nowhere"))
+    check_replaced("--out", tmp_path / f"ours.{kind}", allowed=False)
+    with pytest.raises(ValueError, match=f"theirs.{kind} is there already, and nibkit did not make it"):
+        check_replaced("--out", tmp_path / f"theirs.{kind}", allowed=False)
 
 
 def test_our_figures_are_known_from_others(given, tmp_path):

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from ..checks import check_whole, listed
+from ..checks import check_whole, listed, one_line
 from .files import CAPTION_COLUMNS, find_column
 from .pairs import Pair, Pairs, Skipped, Stream, cell_text, pairs_of, shuffled
+
+PATIENCE = 100  # rows without the columns after which none is expected to have them
 
 
 def huggingface(
@@ -33,9 +35,11 @@ def huggingface(
 
     Pictures are decoded by ``nibkit``, not by ``datasets``, where one damaged file would end the pass.
 
+    A row that is no dict or lacks a column is skipped, as an object of JSON is by ``folder``.
+
     Returns Pairs where the data set has a length (pictures stay in it until they are looked at), else Stream.
-    Raises TypeError or ValueError on a data set of all splits, an iterator that can be gone through only once, rows that are no
-    dicts, no such column, or a seed for a stream.
+    Raises TypeError or ValueError on a data set of all splits, an iterator that can be gone through only once, rows of
+    which none (of the first 100) is a dict with these columns, or a seed for a stream.
     """
     limit, seed = check_whole("limit", limit, optional=True), check_whole("seed", seed, least=0, optional=True)
     if isinstance(dataset, Mapping):
@@ -44,36 +48,51 @@ def huggingface(
         raise TypeError(f"dataset must be something that yields dicts any number of times; got {type(dataset).__name__}")
     source: Any = _undecoded(dataset, image)
 
-    def pairs(number: int, row: Mapping, cell: Callable | None = None) -> Iterator[Pair | Skipped]:
-        if not isinstance(row, Mapping):
-            raise TypeError(f"row {number} of the data set must be a dict; got {type(row).__name__}")
-        picture = _encoded(row[find_column(row, image, (), "image")])
-        column = caption if callable(caption) else find_column(row, caption, CAPTION_COLUMNS, "caption")
-        key = str(number) if id is None else cell_text(row[find_column(row, id, (), "id")])
-        rest = {k: value for k, value in row.items() if k not in (image, column, id) and isinstance(value, (str, int, float))}
-        try:
-            captions = column(row) if callable(column) else row[column]
-        except Exception as error:  # the user's own function
-            return iter([Skipped(key, f"unreadable caption: {type(error).__name__}: {error}")])
-        return pairs_of(key, picture if picture is None else cell or picture, captions, rest)
+    def pairs(rows: Iterable[tuple[int, Any, Callable | None]]) -> Iterator[Pair | Skipped]:
+        without: list[Exception] | None = []  # of rows without the columns; None once a row has had them
+        for number, row, cell in rows:
+            if isinstance(row, Skipped):
+                yield row
+                continue
+            try:
+                if not isinstance(row, Mapping):
+                    raise TypeError(f"row {number} of the data set must be a dict; got {type(row).__name__}")
+                picture = _encoded(row[find_column(row, image, (), "image")])
+                column = caption if callable(caption) else find_column(row, caption, CAPTION_COLUMNS, "caption")
+                key = str(number) if id is None else cell_text(row[find_column(row, id, (), "id")])
+            except (TypeError, ValueError) as error:
+                if without is not None:
+                    without.append(error)
+                    if len(without) == PATIENCE:
+                        raise without[0] from None
+                yield Skipped(str(number), f"damaged row: {str(error).partition('; there are')[0]}")
+                continue
+            without = None
+            try:
+                captions = column(row) if callable(column) else row[column]
+            except Exception as error:  # the user's own function
+                yield Skipped(key, f"unreadable caption: {one_line(error, named=True)}")
+                continue
+            rest = {k: value for k, value in row.items() if k not in (image, column, id) and isinstance(value, (str, int, float))}
+            yield from pairs_of(key, picture if picture is None else cell or picture, captions, rest)
+        if without:
+            raise without[0]
 
     if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
         numbers = map(int, shuffled(range(len(source)), seed))
-        rows = (pair for i in numbers for pair in _row_of(source, i, pairs, image))
-        return Pairs("huggingface", rows, limit=limit, check=check)
+        found = ((i, _row_of(source, i), partial(_read_cell, source, i, image)) for i in numbers)
+        return Pairs("huggingface", pairs(found), limit=limit, check=check)
     if seed is not None:
         raise ValueError("this data set has no length, so no random subset can be drawn: shuffle it first (dataset.shuffle)")
-    stream = lambda: (pair for i, row in enumerate(source) for pair in pairs(i, row))
-    return Stream("huggingface", stream, limit=limit, check=check)
+    return Stream("huggingface", lambda: pairs((i, row, None) for i, row in enumerate(source)), limit=limit, check=check)
 
 
-def _row_of(source: Any, i: int, pairs: Callable[..., Iterator[Pair | Skipped]], image: str) -> Iterator[Pair | Skipped]:
-    """The pairs of row i. A row that its data set can't give costs itself alone."""
+def _row_of(source: Any, i: int) -> Any:
+    """Row i. One that its data set can't give costs itself alone."""
     try:
-        row = source[i]
+        return source[i]
     except Exception as error:  # whatever a data set raises
-        return iter([Skipped(str(i), f"unreadable row: {type(error).__name__}: {error}")])
-    return pairs(i, row, partial(_read_cell, source, i, image))
+        return Skipped(str(i), f"unreadable row: {one_line(error, named=True)}")
 
 
 def _read_cell(dataset: Any, row: int, column: str) -> Any:

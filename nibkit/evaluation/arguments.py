@@ -12,7 +12,8 @@ from typing import Any
 
 from ..checks import MOST_STEPS, check_whole, listed, one_line
 from ..metrics.names import PROTOCOLS
-from ..outputs import Parser, add_replace
+from ..outputs import add_replace
+from ..streams import Parser
 from .report import STYLES
 
 ABOUT = (

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ..metrics.names import COSTS
-from .schema import APPLICATION, SCHEMA, TABLES, busy, check_kind, check_path, in_one_line, read_only
+from .schema import APPLICATION, SCHEMA, TABLES, busy, check_kind, check_path, in_one_line, read_only, row_digest
 
 if sys.platform == "win32":  # SQLite's own lock is held instead, so nobody can read before the run ends
     fcntl = None
@@ -164,7 +164,7 @@ class Store:
             columns = {name for _, name, *_ in self._rows("PRAGMA table_info(results)")}
             for column in dict.fromkeys(name for row in rows for name in row if name not in columns):
                 self._connection.execute(f"ALTER TABLE results ADD COLUMN {quote(column)} REAL")
-            for row in rows:
+            for row in [{**row, "digest": row_digest(row)} for row in rows]:
                 names, marks = ", ".join(map(quote, row)), ", ".join("?" * len(row))
                 self._connection.execute(f"INSERT INTO results ({names}) VALUES ({marks})", tuple(row.values()))
                 self._connection.execute(
@@ -206,7 +206,7 @@ def read_table(connection: sqlite3.Connection) -> pd.DataFrame:
         "ORDER BY pairs.position, pairs.rowid, methods.rowid"
     )
     table = pd.read_sql(query, connection)
-    metrics = [name for name in table.columns if name not in ("pair", "method", *COSTS)]
+    metrics = [name for name in table.columns if name not in ("pair", "method", "digest", *COSTS)]
     costs = [name for name in COSTS if name in table.columns]
     try:
         table = table[["pair", "method", *metrics, *costs]].astype(dict.fromkeys(metrics + costs, float))

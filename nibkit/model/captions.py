@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ..checks import listed, outside
+from ..checks import listed, one_line, outside
 
 WORD = re.compile(r"[xd]+(?:['’][xd]+|(?<=d)[.,]d+)*")  # of letters (x) and digits (d): see ``word_spans``
 
@@ -34,7 +34,12 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
             raise ValueError(f"caption {i} is no whole text ({half}): read its file as UTF-8") from error
         if not caption.strip():
             raise ValueError(f"caption {i} is empty: write what the picture should be compared with")
-        body = tokenizer(caption, verbose=False)["input_ids"][1:-1]
+        try:
+            body = tokenizer(caption, verbose=False)["input_ids"][1:-1]
+        except Exception as error:  # the tokenizers library raises whatever it stumbles over
+            raise ValueError(
+                f"caption {i} can't be tokenised ({one_line(error, named=True)}): the tokenizer is damaged, save it again"
+            ) from error
         count = len(body) + 2
         if {tokenizer.bos_token_id, tokenizer.eos_token_id} & set(body):
             raise ValueError(f"caption {i} spells out a start or end token, which would cut it short: leave it out")

@@ -61,8 +61,9 @@ def load_clip(
         if folder.is_file():
             raise ValueError(f"{os.fspath(name)} is a file: give a folder with config.json and weights, or a hub name")
         folder = folder if folder.is_dir() else _from_hub(os.fspath(name))
-    _check_folder(folder)
-
+    _model_type(folder)
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise ValueError(f"{folder} holds no weights: it needs model.safetensors")
     model = _load_weights(folder, dtype, attention).to(where).eval().requires_grad_(False)
     return Clip(model, *_load_processor(folder), name=os.fspath(name))
 
@@ -153,12 +154,6 @@ def _model_type(folder: Path) -> str:
     return kind
 
 
-def _check_folder(folder: Path) -> None:
-    _model_type(folder)
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise ValueError(f"{folder} holds no weights: it needs model.safetensors")
-
-
 def _load_processor(folder: Path) -> tuple[object | None, object | None]:
     """(tokenizer, image processor), each None where the folder has none.
 
@@ -187,16 +182,19 @@ def _load_processor(folder: Path) -> tuple[object | None, object | None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own progress bar, which would stand in every notebook, and torch's doubts about an old pickle."""
+    """Without transformers' own progress bar, which would stand in every notebook, its table of what does not fit (an error says
+    so, in one line), and torch's doubts about an old pickle."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, told = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # if it can't be read, an error says so
             yield
     finally:
+        logging.set_verbosity(told)
         if shown:
             logging.enable_progress_bar()
 

@@ -69,8 +69,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB")
-    except ValueError as error:
-        raise ValueError(f"{name} has PIL mode {image.mode!r} ({error}): save it as RGB first") from error
+    except Exception as error:  # ValueError of a mode without a way to RGB; another of a transparency that does not fit the mode
+        raise ValueError(f"{name} has PIL mode {image.mode!r} ({one_line(error)}): save it as RGB first") from error
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise ValueError(f"{name} is {image.size[0]} × {image.size[1]} pixels: crop it to a less elongated picture first")
     return image

@@ -46,6 +46,40 @@ def test_bad_dicts_are_skipped():
     assert not any("0x" in reason for _, reason in pairs.skipped), "an address is another in every run"
 
 
+BAD_ROWS = {
+    "no caption": ({"image": encoded()}, "damaged row: no column that looks like the captions"),
+    "no picture": ({"caption": "x"}, "damaged row: no column 'image'"),
+    "nothing": ({}, "damaged row: no column 'image'"),
+    "no dict": (["a"], "damaged row: row {} of the data set must be a dict; got list"),
+    "none": (None, "damaged row: row {} of the data set must be a dict; got NoneType"),
+}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("form", [list, lambda rows: Rows(rows)], ids=["list", "stream"])
+@pytest.mark.parametrize("row, reason", BAD_ROWS.values(), ids=BAD_ROWS)
+def test_a_row_without_the_columns_costs_itself_alone_wherever_it_stands(row, reason, form, place):
+    table = [{"image": encoded(), "caption": "one"}, {"image": encoded(), "text": "two"}]
+    table.insert(place, row)
+    with pytest.warns(UserWarning, match="1 of 3 rows skipped"):  # of a list at once, of a stream at its end
+        pairs = datasets.huggingface(form(table))
+        assert [caption for _, caption in listed(pairs)] == ["one", "two"]
+    assert pairs.skipped == [Skipped(str(place), reason.format(place))]
+
+
+def test_a_column_that_no_row_has_is_told_before_a_long_stream_ends():
+    def rows():
+        yield from ({"img": 1, "caption": "x"} for _ in range(100))
+        pytest.fail("over 100 rows were asked for")
+
+    class Long:
+        def __iter__(self):
+            return rows()
+
+    with pytest.raises(ValueError, match="no column 'image'; there are 'img', 'caption'"):
+        list(datasets.huggingface(Long()))
+
+
 def test_captions_of_dicts():
     table = [
         {"image": encoded(), "captions": ["one", "two"], "key": "a"},

@@ -28,7 +28,7 @@ from nibkit.metrics.names import COSTS
 class Counted:
     """A method that remembers how many pairs it explained, and can be made to raise at one of its calls.
 
-    All that it holds changes as it runs, so it is one method for a file, wherever it stops."""
+    All that it holds but its error changes as it runs, so it is one method for a file, wherever it stops."""
 
     def __init__(self, stop_at: int = 0, error: type[BaseException] = SystemExit):
         self.calls, self.pairs, self.left, self.error = 0, 0, stop_at, error
@@ -369,7 +369,7 @@ def test_ctrl_c_says_how_to_go_on(clip, pairs, whole, tmp_path):
         call(clip, pairs, {"m2ib": FAST["m2ib"], "nib": Counted(5, KeyboardInterrupt)}, out)
     with pytest.raises(KeyboardInterrupt, match="stopped; nothing is kept"):
         call(clip, pairs, {"nib": Counted(5, KeyboardInterrupt)})
-    methods = {"m2ib": FAST["m2ib"], "nib": Counted()}
+    methods = {"m2ib": FAST["m2ib"], "nib": Counted(error=KeyboardInterrupt)}
     table = call(clip, pairs, methods, out)
     order = [2 * i + k for i in range(6) for k in (1, 0)]
     same_rows(table, whole.iloc[order].reset_index(drop=True))
@@ -506,7 +506,7 @@ def test_a_file_of_a_later_schema_is_refused(clip, pairs, tmp_path):
     call(clip, pairs[:2], out=out)
     with contextlib.closing(sqlite3.connect(out)) as file:
         file.execute("PRAGMA user_version = 7")
-    with pytest.raises(ValueError, match="of schema 7, this nibkit writes 2"):
+    with pytest.raises(ValueError, match="of schema 7, this nibkit writes 3"):
         call(clip, pairs[:2], out=out)
 
 

@@ -16,7 +16,7 @@ import nibkit as nk
 from nibkit.evaluation import evaluate as evaluation
 from nibkit.evaluation.digests import describe_model, digest
 from nibkit.evaluation.digests import written as setting
-from nibkit.evaluation.schema import UNDIGESTED
+from nibkit.evaluation.schema import ADDED, EARLIER
 from nibkit.evaluation.store import read_results
 from nibkit.methods.registry import read_methods
 
@@ -211,16 +211,17 @@ def test_settings_that_are_gone_are_a_difference(clip, pairs, tmp_path):
             call(clip, pairs[:1], NIB, out)
 
 
-def test_a_file_without_digests_can_be_read_but_not_gone_on_with(clip, pairs, tmp_path):
+@pytest.mark.parametrize("schema", EARLIER)
+def test_a_file_without_digests_can_be_read_but_not_gone_on_with(clip, pairs, tmp_path, schema):
     """As nibkit made them before it noted what rows are of."""
     out = tmp_path / "r.sqlite"
     done = call(clip, pairs[:1], NIB, out)
     with contextlib.closing(sqlite3.connect(out)) as file, file:
-        file.execute("ALTER TABLE pairs DROP COLUMN picture")
-        file.execute("ALTER TABLE pairs DROP COLUMN masks")
-        file.execute(f"PRAGMA user_version = {UNDIGESTED}")
+        for column in ADDED[schema]:
+            file.execute(f"ALTER TABLE {'results' if column == 'digest' else 'pairs'} DROP COLUMN {column}")
+        file.execute(f"PRAGMA user_version = {schema}")
     same_rows(read_results(out), done)
-    with pytest.raises(ValueError, match="was begun by an earlier nibkit, which did not note the pictures .* another file"):
+    with pytest.raises(ValueError, match=f"was begun by an earlier nibkit, which did not note {EARLIER[schema]}.* another file"):
         call(clip, pairs[:1], NIB, out)
 
 

@@ -89,7 +89,7 @@ def test_what_a_pin_needs_is_pinned_too():
 
 
 def test_every_import_is_declared():
-    own = {"nibkit", "tests", "benchmarks", "tools"} | {
+    own = {"nibkit", "tests", "fuzz", "benchmarks", "tools"} | {
         p.stem for folder in ("tests", "data/recipes", "tools") for p in (ROOT / folder).rglob("*.py")
     }
     for where, source in sources():

@@ -16,6 +16,7 @@ FLOORS = {  # the floor plan
     "checks": 1,
     "resources": 1,
     "outputs": 1,
+    "streams": 1,
     "theory": 2,
     "model": 2,
     "course": 2,

@@ -9,7 +9,7 @@ from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
 import nibkit as nk
-from nibkit.model.captions import tokenize, word_spans
+from nibkit.model.captions import check_captions, tokenize, word_spans
 
 
 @functools.cache
@@ -89,3 +89,20 @@ def test_unknown_words_are_named_whole():
         inputs = clip.prepare(nk.shapes.sample(1, 0)[0].image, "कुत्ता cafe\u0301 2024 don't ring")
     words = [word for word, _ in nk.nib(clip, inputs, num_steps=1).words_of(0)]
     assert words == ["कुत्ता", "cafe\u0301", "2024", "don't", "ring"]
+
+
+def test_a_tokenizer_that_fails_is_told_with_the_caption():
+    """As one of a damaged tokenizer.json does, whose library raises a bare Exception."""
+
+    class Broken:
+        bos_token_id, eos_token_id, unk_token_id = 0, 1, None
+        calls = 0
+
+        def __call__(self, caption, verbose=False):
+            self.calls += 1
+            if self.calls == 1:
+                return {"input_ids": [0, 5, 1]}
+            raise Exception("Unk token `<unk>` not found in the vocabulary")
+
+    with pytest.raises(ValueError, match=r"caption 1 can't be tokenised \(Exception: Unk token .*\): the tokenizer is damaged"):
+        check_captions(["a ring"] * 2, Broken(), 77)

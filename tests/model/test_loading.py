@@ -168,6 +168,19 @@ def test_weights_of_another_shape_are_refused(folder):
     fails_with(ValueError, r"holds no readable CLIP weights \(.*\): download or save them again", folder)
 
 
+@pytest.mark.parametrize("name", ["text_projection.weight", "text_model.encoder.layers.0.mlp.fc1.bias"])
+def test_what_does_not_fit_is_told_once_without_transformers_own_table(folder, capfd, name):
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    weights = load_file(folder / "model.safetensors")
+    weights["text_model.more"] = weights.pop(name)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lacks weights"):
+        nk.load_clip(folder, device="cpu")
+    assert capfd.readouterr() == ("", "") and logging.get_verbosity() == before
+
+
 @pytest.mark.parametrize("size", [0, 100, 20_000])
 def test_truncated_weights_are_refused(folder, size):
     path = folder / "model.safetensors"

@@ -117,6 +117,15 @@ def test_half_a_letter_in_a_caption_is_named(clip, picture, caption):
         clip.prepare([picture] * 2, [CAPTION, caption])
 
 
+@pytest.mark.parametrize("transparency", [(1, 2), "x", b"", (1, 2, 3, 4)])
+def test_a_transparency_that_does_not_fit_is_one_named_error_or_none(picture, transparency):
+    """As a damaged file or another program's picture has it: PIL raises a TypeError of its own."""
+    strange = picture.copy()
+    strange.info["transparency"] = transparency
+    with pytest.raises(ValueError, match=r"image 3 has PIL mode 'RGB' \(.+\): save it as RGB first"):
+        to_rgb(strange, "image 3")
+
+
 KINDS = ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "TGA", "ICO", "JPEG2000", "PCX", "SGI", "DDS", "EPS", "ICNS"]
 
 
