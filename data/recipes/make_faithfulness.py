@@ -1,8 +1,8 @@
 """The longer measurements of faithfulness, for notebooks 09 and 11, stored as CSV in data/results.
 
 python data/recipes/make_faithfulness.py                  # the bundled model "shapes": about 15 minutes on two cores
-python data/recipes/make_faithfulness.py emoji --without rise --stages image_projection image_block_10 image text
-                                                          # another; rows of models that are not named stay as they are
+python data/recipes/make_faithfulness.py emoji --only randomisation --without rise --stages image_projection text --pairs 12
+                                                          # a part, of another; rows of models that are not named stay
 
 removal.csv          ``nk.faithfulness.removal``: what F loses without an object or a phrase, and each map's sum on it
 randomisation.csv    ``nk.faithfulness.randomisation``: ρ of the maps of the true model and of one that is drawn anew in part
@@ -52,9 +52,9 @@ def methods_of(clip: nk.Clip) -> dict:
     return METHODS | {"nib suggested": functools.partial(nk.nib, layer=layers)}
 
 
-def removal(clip: nk.Clip, args: argparse.Namespace, count: int = 100) -> pd.DataFrame:
+def removal(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
     """Rows of removal.csv: all methods, random numbers, and (images) every object alike."""
-    tables = []
+    tables, count = [], args.pairs or 100
     for captions in CAPTIONS:
         scenes, inputs = pairs_of(clip, count, captions)
         maps = {name: method(clip, inputs) for name, method in methods_of(clip).items() if name not in args.without}
@@ -65,9 +65,9 @@ def removal(clip: nk.Clip, args: argparse.Namespace, count: int = 100) -> pd.Dat
     return pd.concat(tables, ignore_index=True)
 
 
-def randomisation(clip: nk.Clip, args: argparse.Namespace, count: int = 24) -> pd.DataFrame:
+def randomisation(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
     """Rows of randomisation.csv: both encoders from the top down, and each as a whole. (Without RISE, which takes too long.)"""
-    _, inputs = pairs_of(clip, count, "two")
+    _, inputs = pairs_of(clip, args.pairs or 24, "two")
     which = {side: side for side in controls.SIDES}
     for side in controls.SIDES:
         which |= nk.faithfulness.cascade(clip, side, steps=5)
@@ -80,7 +80,7 @@ def randomisation(clip: nk.Clip, args: argparse.Namespace, count: int = 24) -> p
     return pd.concat(tables, ignore_index=True)
 
 
-def suggested_layers(clip: nk.Clip, args: argparse.Namespace, count: int = 100) -> pd.DataFrame:
+def suggested_layers(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
     """Rows of suggested_layers.csv: NIB cut at each layer of both encoders, by truth and without it.
 
     Pairs that the rule sees are others than those that judge it. average_precision: of the named object's mask (plausibility).
@@ -88,6 +88,7 @@ def suggested_layers(clip: nk.Clip, args: argparse.Namespace, count: int = 100) 
     phrase that is true of the picture gets more than the one that is not. infidelity_image, infidelity_text: another rule that
     needs no truth would be their minimum (``nk.infidelity``, 40 draws, on the rule's own pairs).
     """
+    count = args.pairs or 100
     _, unseen = pairs_of(clip, count, "all", SEED + 1)
     table, picked = surviving(clip, unseen), nk.suggest_layer(clip, unseen)
     table["picked"] = [" ".join(side for side, layer in zip(controls.SIDES, picked) if layer == l) for l in table["layer"]]
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=["shapes"], help="names of bundled models (default: shapes)")
     parser.add_argument("--only", choices=RUNS, action="append", help="one of the files; may be given again (default: all)")
     parser.add_argument("--without", choices=METHODS, nargs="+", default=[], help="methods that take too long")
+    parser.add_argument("--pairs", type=int, help="of each kind of captions (default: 100, for randomisation.csv 24)")
     parser.add_argument("--stages", nargs="+", help="of randomisation.csv, such as image_projection, image, text (default: all)")
     args = parser.parse_args()
     for model in args.models:

@@ -38,7 +38,7 @@ from nibkit.metrics.names import PROTOCOLS
 from nibkit.outputs import written_whole
 
 FILE = Path(__file__).resolve().parents[2] / "data" / "results" / "model_scores.csv"
-PAIRS, BLOCK = 80, 20
+PAIRS, BLOCK = 40, 10
 STEPS = 7  # of a picture's curves, as in benchmark.csv
 Explain = Callable[[nk.Clip, nk.Inputs], nk.Attribution]
 
