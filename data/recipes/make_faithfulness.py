@@ -1,7 +1,8 @@
 """The longer measurements of faithfulness, for notebooks 09 and 11, stored as CSV in data/results.
 
 python data/recipes/make_faithfulness.py                  # the bundled model "shapes": about 15 minutes on two cores
-python data/recipes/make_faithfulness.py shapes emoji     # these models; rows of models that are not named stay as they are
+python data/recipes/make_faithfulness.py emoji --only randomisation --without rise --stages image_projection text --pairs 12
+                                                          # a part, of another; rows of models that are not named stay
 
 removal.csv          ``nk.faithfulness.removal``: what F loses without an object or a phrase, and each map's sum on it
 randomisation.csv    ``nk.faithfulness.randomisation``: ρ of the maps of the true model and of one that is drawn anew in part
@@ -44,33 +45,42 @@ def pairs_of(clip: nk.Clip, count: int, captions: str, seed: int = SEED, objects
     return scenes, clip.prepare([scene.image for scene in scenes], [scene.caption for scene in scenes])
 
 
-def removal(clip: nk.Clip, count: int = 100) -> pd.DataFrame:
+@functools.cache
+def methods_of(clip: nk.Clip) -> dict:
+    """All methods, and NIB once more: cut at the layers that ``nk.suggest_layer`` finds on pairs that are not measured here."""
+    layers = nk.suggest_layer(clip, pairs_of(clip, 100, "all", SEED + 1)[1])
+    return METHODS | {"nib suggested": functools.partial(nk.nib, layer=layers)}
+
+
+def removal(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
     """Rows of removal.csv: all methods, random numbers, and (images) every object alike."""
-    tables = []
+    tables, count = [], args.pairs or 100
     for captions in CAPTIONS:
         scenes, inputs = pairs_of(clip, count, captions)
-        maps = {name: method(clip, inputs) for name, method in METHODS.items()} | {"random": controls.random_map(clip, inputs)}
+        maps = {name: method(clip, inputs) for name, method in methods_of(clip).items() if name not in args.without}
+        maps["random"] = controls.random_map(clip, inputs)
         maps["every"] = controls.every_object_map(clip, inputs, np.logical_or(*named_masks(scenes)))
         table = nk.faithfulness.removal(clip, scenes, maps)
         tables.append(table.assign(captions=captions))
     return pd.concat(tables, ignore_index=True)
 
 
-def randomisation(clip: nk.Clip, count: int = 24) -> pd.DataFrame:
+def randomisation(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
     """Rows of randomisation.csv: both encoders from the top down, and each as a whole. (Without RISE, which takes too long.)"""
-    _, inputs = pairs_of(clip, count, "two")
+    _, inputs = pairs_of(clip, args.pairs or 24, "two")
     which = {side: side for side in controls.SIDES}
     for side in controls.SIDES:
         which |= nk.faithfulness.cascade(clip, side, steps=5)
+    which = {stage: parts for stage, parts in which.items() if stage in (args.stages or which)}
     tables = [
         nk.faithfulness.randomisation(clip, inputs, method, which).assign(method=name)
-        for name, method in METHODS.items()
-        if name != "rise"
+        for name, method in methods_of(clip).items()
+        if name not in ("rise", *args.without)
     ]
     return pd.concat(tables, ignore_index=True)
 
 
-def suggested_layers(clip: nk.Clip, count: int = 100) -> pd.DataFrame:
+def suggested_layers(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
     """Rows of suggested_layers.csv: NIB cut at each layer of both encoders, by truth and without it.
 
     Pairs that the rule sees are others than those that judge it. average_precision: of the named object's mask (plausibility).
@@ -78,6 +88,7 @@ def suggested_layers(clip: nk.Clip, count: int = 100) -> pd.DataFrame:
     phrase that is true of the picture gets more than the one that is not. infidelity_image, infidelity_text: another rule that
     needs no truth would be their minimum (``nk.infidelity``, 40 draws, on the rule's own pairs).
     """
+    count = args.pairs or 100
     _, unseen = pairs_of(clip, count, "all", SEED + 1)
     table, picked = surviving(clip, unseen), nk.suggest_layer(clip, unseen)
     table["picked"] = [" ".join(side for side, layer in zip(controls.SIDES, picked) if layer == l) for l in table["layer"]]
@@ -121,11 +132,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=["shapes"], help="names of bundled models (default: shapes)")
     parser.add_argument("--only", choices=RUNS, action="append", help="one of the files; may be given again (default: all)")
+    parser.add_argument("--without", choices=METHODS, nargs="+", default=[], help="methods that take too long")
+    parser.add_argument("--pairs", type=int, help="of each kind of captions (default: 100, for randomisation.csv 24)")
+    parser.add_argument("--stages", nargs="+", help="of randomisation.csv, such as image_projection, image, text (default: all)")
     args = parser.parse_args()
     for model in args.models:
         clip = nk.load_clip(model)
         for name in args.only or RUNS:
-            store(name, model, RUNS[name](clip))
+            store(name, model, RUNS[name](clip, args))
 
 
 if __name__ == "__main__":

@@ -32,3 +32,19 @@ def test_rows_are_measured_again_and_a_changed_figure_is_found():
     changed.loc[0, "backward_text"] += 1
     found = check_results.differences(changed, now, 1e-3)
     assert set(found["column"]) == {"average_precision", "text_drop", "backward_text"} and len(found) == 3
+
+
+def test_rows_of_other_models_are_measured_again_by_those_models():
+    table = nk.results("model_scores")
+    rows = check_results.drawn(table, 0.001, seed=1)
+    labels = set(check_results.measure_scores.callables(nk.load_clip("emoji")))
+    assert {(model, label) for model in nk.MODELS for label in labels} == set(zip(rows["model"], rows["method"]))
+    rows = rows[rows["model"].isin(["emoji", "shapes"]) & rows["method"].isin(["nib", "cplrp"])].reset_index(drop=True)
+    now = check_results.measured(nk.load_clip("shapes"), "model_scores", rows)
+    assert check_results.differences(rows, now, 1e-3).empty
+    changed = rows.assign(model=rows["model"].iloc[::-1].to_numpy())  # rows of one model under the other's name
+    assert not check_results.differences(changed, check_results.measured(None, "model_scores", changed), 1e-3).empty
+    changed = rows.copy()
+    changed.loc[0, "text_drop_m2ib"] += 0.2
+    found = check_results.differences(changed, now, 1e-3)
+    assert found[["model", "column"]].values.tolist() == [[rows["model"][0], "text_drop_m2ib"]]
