@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from helpers import assert_close, new_clip, tiny_clip, tiny_inputs
-from test_promises import CALLS, DECISIONS, FIELDS, explain
+from calls import CALLS, DECISIONS, explain
+from helpers import FIELDS, assert_close, new_clip, tiny_clip, tiny_inputs
 from torch import nn
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
