@@ -1,14 +1,13 @@
-"""Loading: a folder, the hub, neither; every failure one line that names the mend, and no code from a pickle is ever run."""
+"""Loading from a folder: every failure one line that names the mend, and no code from a pickle is ever run."""
 
 import json
 import pickle
 import re
-import shutil
-import time
 
 import pytest
 import torch
-from helpers import no_network, relative, tiny_clip, tiny_inputs, tiny_model
+from helpers import no_network, relative, tiny_clip, tiny_inputs
+from loaded import fails_with, same_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, CLIPImageProcessorPil
@@ -16,26 +15,6 @@ from transformers import AutoTokenizer, CLIPImageProcessorPil
 import nibkit as nk
 from nibkit.model import loading
 from nibkit.resources import data_dir
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A random CLIP as transformers saves it: config and safetensors."""
-    tiny_model().save_pretrained(tmp_path / "clip")
-    return tmp_path / "clip"
-
-
-def fails_with(error, message: str, *args, **options) -> str:
-    """``load_clip`` raises this, in one line."""
-    with pytest.raises(error, match=message) as caught:
-        nk.load_clip(*args, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def same_model(clip: nk.Clip) -> bool:
-    return all(torch.equal(w, v) for w, v in zip(clip.model.parameters(), tiny_clip().model.parameters(), strict=True))
-
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 
@@ -245,120 +224,6 @@ def test_loading_writes_nothing_on_the_screen(folder, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-# --- the hub ----------------------------------------------------------------------------------------------------------
-
-NAME = "nobody/no-such-clip"
-
-
-@pytest.fixture
-def empty_cache(monkeypatch, tmp_path):
-    """No model of the hub on this machine."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def hub(monkeypatch, empty_cache, folder):
-    """A hub that has the folder's model; ``hub["files"]`` is what it says it has, ``hub["asked"]`` what was downloaded."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    notes = {"files": ["config.json", "model.safetensors", "pytorch_model.bin"], "asked": [], "cached": False, "questions": 0}
-
-    class Info:
-        def __init__(self, name):
-            self.rfilename = name
-
-    def model_info(*_, **__):
-        notes["questions"] += 1
-        if isinstance(notes["files"], Exception):
-            raise notes["files"]
-        return type("Answer", (), {"siblings": [Info(name) for name in notes["files"]]})()
-
-    def download(name, local_files_only=False, allow_patterns=None, **_):
-        if local_files_only and not notes["cached"]:
-            raise LocalEntryNotFoundError("not here")
-        if not local_files_only:
-            notes["asked"].append(allow_patterns)
-        return str(folder)
-
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    return notes
-
-
-UNREACHABLE = "is not on this machine and the model hub can't be reached: connect once and call again, or give a local folder"
-
-
-def test_without_network_a_hub_name_fails_fast_with_the_two_ways_out(monkeypatch, empty_cache):
-    no_network(monkeypatch)
-    started = time.monotonic()
-    fails_with(FileNotFoundError, f"{NAME} {UNREACHABLE}", NAME)
-    assert time.monotonic() - started < 10
-
-
-def test_a_hub_that_never_answers_is_given_up(monkeypatch, empty_cache):
-    """Waiting is bounded, whatever the library does (here: it hangs)."""
-    assert loading.PATIENCE <= 8.5
-    monkeypatch.setattr(loading, "PATIENCE", 0.2)
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: time.sleep(5))
-    started = time.monotonic()
-    fails_with(FileNotFoundError, UNREACHABLE, NAME)
-    assert time.monotonic() - started < 3
-
-
-@pytest.mark.parametrize("name", ["no/such/folder/here", "/nowhere/at/all", "what is this?"])
-def test_what_is_neither_folder_nor_hub_name_is_told_so(name, empty_cache):
-    fails_with(FileNotFoundError, "there is no folder .*, and it is no hub name either", name)
-
-
-def test_a_name_that_the_hub_does_not_know(hub):
-    import httpx
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    hub["files"] = RepositoryNotFoundError(
-        "404", response=httpx.Response(404, request=httpx.Request("GET", "http://example.invalid"))
-    )
-    fails_with(FileNotFoundError, f"there is no folder '{NAME}' and no such model on the hub: check the spelling", NAME)
-
-
-def test_a_model_of_the_hub_is_downloaded_once_as_safetensors(hub):
-    assert same_model(nk.load_clip(NAME, device="cpu"))
-    (patterns,) = hub["asked"]
-    assert "model.safetensors" in patterns and not any("bin" in pattern or pattern == "*" for pattern in patterns)
-
-
-def test_where_the_hub_has_no_safetensors_torchs_format_is_taken(hub):
-    hub["files"] = ["config.json", "pytorch_model.bin", "flax_model.msgpack", "tf_model.h5"]
-    nk.load_clip(NAME, device="cpu")
-    (patterns,) = hub["asked"]
-    assert "pytorch_model.bin" in patterns and "model.safetensors" not in patterns
-
-
-def test_a_cached_model_needs_no_hub(hub):
-    hub["cached"] = True
-    assert nk.load_clip(NAME, device="cpu").name == NAME
-    assert hub["questions"] == 0 and hub["asked"] == []
-
-
-def test_an_interrupted_download_is_taken_up_again(hub, folder):
-    """A cached folder without weights is not taken for the model."""
-    hub["cached"] = True
-    kept = folder / "model.safetensors"
-    shutil.move(kept, folder.parent / "kept")
-    with pytest.raises(ValueError, match="holds no weights"):  # the pretended download brings nothing new
-        nk.load_clip(NAME, device="cpu")
-    assert hub["questions"] == 1 and len(hub["asked"]) == 1
-
-
-def test_a_download_that_breaks_off_is_told_in_one_line(hub, monkeypatch):
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    def broken(name, local_files_only=False, **_):
-        raise LocalEntryNotFoundError("not here") if local_files_only else ConnectionError("reset by peer\nsecond line")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", broken)
-    fails_with(FileNotFoundError, rf"{NAME} could not be downloaded \(reset by peer\): call again", NAME)
-
-
 # --- the default ------------------------------------------------------------------------------------------------------
 
 
@@ -377,85 +242,3 @@ def test_the_default_model_can_be_named(monkeypatch, folder):
     """``NIBKIT_CLIP`` names the model that ``load_clip()`` takes."""
     monkeypatch.setenv("NIBKIT_CLIP", str(folder))
     assert same_model(nk.load_clip(device="cpu"))
-
-
-# --- weights and configuration of two models ----------------------------------------------------------------------------------
-
-
-def rewrite(folder, change):
-    """The folder's weights, changed."""
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def configure(folder, **settings):
-    """The folder's config.json with other settings; "vision_config__x" is x in its vision_config."""
-    config = json.loads((folder / "config.json").read_text())
-    for path, value in settings.items():
-        *parts, name = path.split("__")
-        place = config
-        for part in parts:
-            place = place[part]
-        place[name] = value
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(folder, value):
-    rewrite(folder, lambda weights: weights["visual_projection.weight"][2].fill_(value))
-    fails_with(ValueError, "visual_projection.weight holds NaN or infinity: the weights in .* are damaged", folder)
-
-
-def test_a_shape_of_another_model_is_named(folder):
-    rewrite(folder, lambda weights: weights.update({"text_projection.weight": torch.zeros(3, 3)}))
-    fails_with(ValueError, r"\(text_projection.weight is \[3, 3\], by config.json it is \[\d+, \d+\]\): download", folder)
-
-
-@pytest.mark.parametrize("tower", ["vision", "text"])
-def test_a_configuration_of_fewer_or_more_blocks_is_refused(folder, tower):
-    depth = json.loads((folder / "config.json").read_text())[f"{tower}_config"]["num_hidden_layers"]
-    configure(folder, **{f"{tower}_config__num_hidden_layers": depth - 1})
-    said = rf"holds weights that its config.json has no place for, {tower}_model.encoder.layers.{depth - 1}\."
-    fails_with(ValueError, said, folder)
-    configure(folder, **{f"{tower}_config__num_hidden_layers": depth + 1})
-    fails_with(ValueError, rf"lacks weights, {tower}_model.encoder.layers.{depth}\.", folder)
-
-
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, "bitsandbytes"),
-        ({"vision_config__num_attention_heads": 7}, "heads"),
-        ({"text_config__num_attention_heads": 0}, "."),
-        ({"text_config__eos_token_id": None}, "eos_token_id"),
-        ({"vision_config__hidden_act": "nosuch"}, "nosuch"),
-        ({"vision_config__image_size": "large"}, "."),
-        ({"text_config": 3}, "."),
-        ({"projection_dim": -1}, "."),
-        ({"vision_config__patch_size": 0}, "."),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_a_strange_configuration_is_one_line(folder, settings, message):
-    configure(folder, **settings)
-    with pytest.raises(ValueError, match=message) as caught:
-        nk.load_clip(folder, device="cpu")
-    assert "\n" not in str(caught.value)
-
-
-def test_another_family_is_refused_by_name(folder):
-    configure(folder, model_type="siglip")
-    fails_with(ValueError, "its model_type is 'siglip', \"clip\" is needed. nibkit does not explain SigLIP: .* Instead, ", folder)
-
-
-def test_metaclip_2_is_opened(folder, tmp_path):
-    from transformers import MetaClip2Config, MetaClip2Model
-
-    shared = dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=2)
-    text, vision = shared | dict(vocab_size=100, eos_token_id=2), shared | dict(image_size=48, patch_size=16)
-    with torch.random.fork_rng():
-        model = MetaClip2Model(MetaClip2Config(text_config=text, vision_config=vision, projection_dim=16))
-    model.save_pretrained(tmp_path / "metaclip")
-    clip = nk.load_clip(tmp_path / "metaclip", device="cpu")
-    assert type(clip.model) is MetaClip2Model and not clip.text.highest
