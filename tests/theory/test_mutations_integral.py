@@ -1,11 +1,10 @@
-"""Checks that can fail: a mistake in the formulas of notebooks 05 and 06, or in nibkit, is caught by one of their claims.
+"""Checks that can fail: a mistake in the formulas of notebooks 05 and 06 is caught by one of their claims.
 
-The notebooks' own cells are run: those tagged "toy" (no model) and a few that need the model, with one piece of source replaced,
-and, for nibkit, those up to the comparison with captum. An unchanged run must pass, a changed one must raise AssertionError.
+The notebooks' own cells are run: those tagged "toy" (no model) and a few that need the model, with one piece of source replaced.
+An unchanged run must pass, a changed one must raise AssertionError. (Mistakes in nibkit: test_mutations_captum.py.)
 """
 
 import contextlib
-import importlib
 import io
 import re
 from pathlib import Path
@@ -197,55 +196,3 @@ def test_mistake_in_model_cells_is_caught(name, wanted, pairs, old, new):
     assert mutated != cells, f"the notebook no longer has {old!r}: bring this test up to date"
     with pytest.raises(AssertionError):
         run(mutated)
-
-
-# --- mistakes in nibkit ---------------------------------------------------------------------------------------------------
-
-
-def captum_cells() -> list[str]:
-    """Notebook 05 up to the comparison of nk.nib with captum, figures left out, two scenes instead of six."""
-    cells = [c.source for c in code_cells(THEOREM_3) if "plt.show()" not in c.source]
-    last = next(i for i, source in enumerate(cells) if 'nk.claim("T3.7"' in source)
-    shortened = [source.replace("sample(6,", "sample(2,") for source in cells[: last + 1]]
-    assert shortened != cells[: last + 1]
-    return shortened
-
-
-def midpoint_for_riemann(monkeypatch):
-    quadrature = importlib.import_module("nibkit.theory.quadrature")
-    real = quadrature.nodes
-    wrong = lambda rule, *how: real("midpoint" if rule == "riemann" else rule, *how)  # noqa: E731
-    monkeypatch.setattr(quadrature, "nodes", wrong)
-    monkeypatch.setattr(importlib.import_module("nibkit.methods.nib"), "nodes", wrong)
-
-
-def slopes_times(factor):
-    def break_it(monkeypatch):
-        encoder = importlib.import_module("nibkit.methods.nib").CutEncoder
-        real = encoder.slopes
-
-        def wrong(self, *args):
-            return real(self, *args) * factor(self.latents)
-
-        monkeypatch.setattr(encoder, "slopes", wrong)
-
-    return break_it
-
-
-NIBKIT = {
-    "midpoint for right sum": midpoint_for_riemann,
-    "wrong sign": slopes_times(lambda z: -1),
-    "channel mean instead of sum": slopes_times(lambda z: 1 / z.shape[-1]),
-    "half the weights": slopes_times(lambda z: 0.5),
-}
-
-
-def test_nibkit_agrees_with_captum():
-    assert "T3.7" in run(captum_cells())
-
-
-@pytest.mark.parametrize("what", NIBKIT)
-def test_mistake_in_nibkit_is_caught(monkeypatch, what):
-    NIBKIT[what](monkeypatch)
-    with pytest.raises(AssertionError):
-        run(captum_cells())
