@@ -1,10 +1,11 @@
 """Every method in all its variants: one table of calls, and what is known of each."""
 
+import functools
 import inspect
 
 import pytest
 import torch
-from helpers import same, state, tiny_inputs
+from helpers import same, state, tiny_clip, tiny_inputs
 
 import nibkit as nk
 
@@ -59,6 +60,12 @@ def usual_variant(name: str) -> str | None:
 
 def explain(call: str, clip: nk.Clip, inputs: nk.Inputs, **more) -> nk.Attribution:
     return METHODS[method_of(call)](clip, inputs, **CALLS[call] | more)
+
+
+@functools.cache
+def usual(call: str, lengths: tuple[int, ...]) -> nk.Attribution:
+    """What the call gives for the tiny model as it is."""
+    return explain(call, tiny_clip(), tiny_inputs(lengths))
 
 
 def masked(inputs: nk.Inputs, mask: torch.Tensor | None) -> nk.Inputs:

@@ -1,11 +1,9 @@
 """No method leaves a hook, a gradient, a mode or a random state behind, also when it is interrupted."""
 
-import itertools
-
 import pytest
 import torch
-from calls import DECISIONS, changed, every_call, explain, in_training
-from helpers import assert_close, new_clip, state, tiny_clip, tiny_inputs
+from calls import DECISIONS, changed, every_call, explain, in_training, usual
+from helpers import assert_close, new_clip, state, tiny_inputs
 
 
 @every_call
@@ -24,7 +22,7 @@ def test_nothing_is_left_behind(call, mode):
     assert torch.equal(inputs.pixel_values, pixels) and torch.equal(inputs.input_ids, ids)
     assert torch.equal(inputs.attention_mask, mask) and inputs.pixel_values.grad is None
     assert not any(value.is_inference() or value.requires_grad for value in filter(torch.is_tensor, vars(att).values()))
-    assert_close(att, explain(call, tiny_clip(), tiny_inputs()), 1e-2 if call in DECISIONS else 1e-5)
+    assert_close(att, usual(call, (5, 8, 3)), 1e-2 if call in DECISIONS else 1e-5)
 
 
 class Stop(Exception):
@@ -50,7 +48,8 @@ def test_nothing_is_left_behind_after_an_exception(call, tower, monkeypatch):
     calls.clear()
     explain(call, clip, inputs, batch_size=4)
     before, whole = state(clip), len(calls)
-    for stop in itertools.product((Stop, KeyboardInterrupt), {1, whole // 2 + 1, whole}):
+    middle = whole // 2 + 1
+    for stop in ((Stop, 1), (Stop, middle), (KeyboardInterrupt, middle), (Stop, whole)):
         calls.clear()
         with pytest.raises(stop[0]):
             explain(call, clip, inputs, batch_size=4)

@@ -117,11 +117,12 @@ def test_a_pair_does_not_depend_on_its_batch_on_batch_size_or_on_padding(call, d
     clip, inputs = tiny_clip(dtype=dtype), tiny_inputs(LENGTHS, columns=14)
     tolerance = 1e-2 if dtype != torch.float64 and call in DECISIONS else PRECISION[dtype]
     whole = explain(call, clip, inputs)
-    for batch_size in (1, 3, 64):
+    for batch_size in (1, 3):
         assert_close(explain(call, clip, inputs, batch_size=batch_size), whole, tolerance)
     back = [3, 2, 1, 0]
-    assert_close(explain(call, clip, inputs[back])[back], whole, tolerance)
-    assert explain(call, clip, inputs[back]).tokens == whole.tokens[::-1]
+    turned = explain(call, clip, inputs[back])
+    assert_close(turned[back], whole, tolerance)
+    assert turned.tokens == whole.tokens[::-1]
     narrow = explain(call, clip, tiny_inputs(LENGTHS, pad=1))  # padded by another id to fewer columns
     assert (whole.text[:, 11:] == 0).all()
     assert_close(narrow, replace(whole, text=whole.text[:, :11]), tolerance)
