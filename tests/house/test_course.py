@@ -110,6 +110,7 @@ def test_links_within_the_zips_lead_somewhere(zips):
     assert checked > 30
 
 
+@pytest.mark.slow
 def test_the_first_notebook_runs_from_the_students_zip(zips):
     """Without the clone: all but the checks of what the student has yet to write."""
     path = zips / "nibkit-students/notebooks" / PATHS[0].name

@@ -180,14 +180,21 @@ def model_cells(name: str, wanted: tuple, pairs: int) -> list[str]:
     return [c.replace("sample(6,", f"sample({pairs},").replace("sample(48,", f"sample({pairs},") for c in chosen]
 
 
-@pytest.mark.parametrize("name, wanted, pairs", list(dict.fromkeys(case[:3] for case in IN_THE_MODEL)), ids=lambda x: str(x)[:20])
+def rare(wanted: tuple, *case):
+    """A case of the tests below, among the slow ones where a patch after the other is removed from 48 pictures."""
+    return pytest.param(*case, marks=[pytest.mark.slow] * (wanted is REMOVAL))
+
+
+@pytest.mark.parametrize(
+    "name, wanted, pairs", [rare(c[1], *c) for c in dict.fromkeys(c[:3] for c in IN_THE_MODEL)], ids=lambda x: str(x)[:20]
+)
 def test_unchanged_model_cells_pass(name, wanted, pairs):
     assert re.search("[✓◐✗] ", run(model_cells(name, wanted, pairs)))
 
 
 @pytest.mark.parametrize(
     "name, wanted, pairs, old, new",
-    [(name, wanted, pairs, old, new) for name, wanted, pairs, _, old, new in IN_THE_MODEL],
+    [rare(wanted, name, wanted, pairs, old, new) for name, wanted, pairs, _, old, new in IN_THE_MODEL],
     ids=[f"{name[:2]}: {what}" for name, _, _, what, _, _ in IN_THE_MODEL],
 )
 def test_mistake_in_model_cells_is_caught(name, wanted, pairs, old, new):
