@@ -149,11 +149,11 @@ IN_THE_MODEL = [  # (notebook, cells, pairs, what is wrong, source, its replacem
     ),
     (THEOREM_3, LEDGER_05, 2, "dropped factor z", "return z * sum(float(w) * gradient", "return sum(float(w) * gradient"),
     (THEOREM_3, LEDGER_05, 2, "nk.nib with another rule", NIB_RULE, ', rule="gauss", start=0.05)'),
-    (AXIOMS, TOKEN, 48, "a patch for the class token", "token, patches = A_by[9][:, 0]", "token, patches = A_by[9][:, 1]"),
+    (AXIOMS, TOKEN, 12, "a patch for the class token", "token, patches = A_by[9][:, 0]", "token, patches = A_by[9][:, 1]"),
     (
         AXIOMS,
         TOKEN,
-        48,
+        12,
         "class token counted twice",
         "patches = A_by[9][:, 0], A_by[9][:, 1:]",
         "patches = A_by[9][:, 0], A_by[9][:, 0:]",
