@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks book pages slides student course lint test test-unit test-notebooks test-course bench results-check gpu-check wheels gpu-rehearsal clean
+.PHONY: help run lab notebooks book pages slides student course lint test test-unit test-notebooks test-slow test-course bench results-check gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -57,6 +57,9 @@ test-unit: .venv/ready  ## unit tests and notebook rules alone
 test-notebooks: .venv/ready  ## nbval alone: run the notebooks and compare every output
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks $(NBVAL) $(PARALLEL)
 
+test-slow: .venv/ready  ## what test leaves out for its time: the students' first notebook, mistakes that take a minute each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/theory tests/house/test_course.py -m slow
+
 test-course: .venv/course  ## nbgrader from the assignments to the points (adds nbgrader to .venv)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/house/test_nbgrader.py -m slow
 
@@ -85,10 +88,11 @@ gpu-rehearsal: .venv/ready  ## nbval on a pretended CUDA device: finds on a CPU 
 clean:  ## remove .venv and build
 	rm -rf .venv build
 
+# --no-compile: what is imported is compiled when it is, which is a fraction of what is installed.
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'nibkit needs Python 3.11 or newer: make PYTHON=python3.11 …')"
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import importlib
 import os
 import platform
@@ -33,6 +32,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from gpu_report import STEPS, Report, count, last_line, machine
 from gpu_wheels import CARRIED, EXPECTED, ROOT, WHEELS, missing, wheel_of
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -40,27 +40,6 @@ SITE = ROOT / "build" / "site"
 OUT = ROOT / "build" / "gpu"
 SPEED = ("10_benchmark",)  # notebooks that assert ratios of times: they have the device for themselves
 TESTS = ("test_gpu.py", "on_device.py", "metrics/test_costs.py")
-STEPS = ("wheels", "nbval", "tests", "agreement", "bench")
-TITLE = "# The project on a GPU\n\nWritten by `make gpu-check`; each part says when, on what and by which command."
-FENCE = "```"
-
-
-class Report:
-    """A markdown file with a section a step; a section is written anew whenever there is more to tell."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def write(self, step: str, text: str) -> None:
-        """Put the step's section in place of the one that was there."""
-        before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-        found = re.split(rf"^## ({'|'.join(STEPS)})\n", before, flags=re.M)
-        sections = dict(zip(found[1::2], map(str.strip, found[2::2]))) | {step: text.strip()}
-        parts = [TITLE, *(f"## {name}\n\n{sections[name]}" for name in STEPS if name in sections)]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".part")
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        temporary.replace(self.path)
 
 
 class Check:
@@ -156,7 +135,7 @@ class Check:
             lines = ["| notebook | outputs compared | cells passed | cells failed | seconds |", "|---|--:|--:|--:|--:|"]
             lines += [f"| {name} | {a} | {b} | {c} | {s:.0f} |" for name, (a, b, c, s) in sorted(rows.items())]
             lines += [f"| **{len(rows)} of {len(paths)}** | **{total[0]}** | **{total[1]}** | **{total[2]}** | |"]
-            self.tell("nbval", "\n".join(lines), failures)
+            self.report.tell(self.args.device, "nbval", "\n".join(lines), failures)
 
         with ThreadPoolExecutor(self.args.workers) as pool:
             try:
@@ -175,7 +154,8 @@ class Check:
         """The unit tests about the device."""
         output, status = self.pytest(*(str(ROOT / "tests" / name) for name in TESTS))
         print(last_line(output), flush=True)
-        self.tell("tests", f"{', '.join(TESTS)}: {last_line(output)}", [output[-5000:]] if status else [])
+        text = f"{', '.join(TESTS)}: {last_line(output)}"
+        self.report.tell(self.args.device, "tests", text, [output[-5000:]] if status else [])
         return status == 0
 
     def agreement(self) -> bool:
@@ -185,7 +165,7 @@ class Check:
         print(output, flush=True)
         table, _, verdict = output.partition("\n\n")
         rows = [line for line in table.splitlines() if line.startswith("|")]
-        self.tell("agreement", "\n".join([*rows, "", verdict]), [output[-3000:]] if status else [])
+        self.report.tell(self.args.device, "agreement", "\n".join([*rows, "", verdict]), [output[-3000:]] if status else [])
         return status == 0
 
     def bench(self) -> bool:
@@ -194,60 +174,14 @@ class Check:
         command = [sys.executable, "-m", "benchmarks.speed", "--out", str(OUT / "bench.csv"), *shlex.split(self.args.bench)]
         output, status = self.run(command)
         print(output, flush=True)
-        self.tell("bench", f"Exit status {status}.", [output.strip()[-20000:]])
+        self.report.tell(self.args.device, "bench", f"Exit status {status}.", [output.strip()[-20000:]])
         return status == 0
-
-    def tell(self, step: str, text: str, texts: Sequence[str] = ()) -> None:
-        """The step's section: when, where and how, the text, and what else there is as one block of code."""
-        now, command = datetime.datetime.now(datetime.UTC), shlex.join(["python", *sys.argv])
-        heading = f"{now:%Y-%m-%d %H:%M} UTC, {machine(self.args.device)}, commit {commit()}, by `{command}`."
-        block = "\n\n".join(texts).replace(FENCE, "'''").replace(f"{ROOT}/", "")
-        self.report.write(step, "\n\n".join([heading, text, *([f"{FENCE}text\n{block}\n{FENCE}"] if texts else [])]))
-
-
-def count(output: str, what: str) -> int:
-    """The number that pytest's last line gives for "passed", "failed" or "error"."""
-    return sum(int(number) for number in re.findall(rf"(\d+) {what}", last_line(output)))
-
-
-def last_line(output: str) -> str:
-    """The last line, without pytest's frame."""
-    return output.splitlines()[-1].strip("= ") if output else "no output"
 
 
 def end(process: subprocess.Popen) -> None:
     """Kill a process and all that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def machine(device: str) -> str:
-    """The device and the versions, in words."""
-    import torch
-    import transformers
-
-    name = f"the CPU ({platform.machine()})"
-    if device == "cuda":
-        name = torch.cuda.get_device_name(0)
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-            driver = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.split()
-            name += f", driver {driver[0]}" if driver else ""
-    return f"{name}, torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
-
-
-def commit() -> str:
-    """The checkout's commit, with "+" if files differ from it; NIBKIT_COMMIT where that is set; "unknown" outside a checkout."""
-    if named := os.environ.get("NIBKIT_COMMIT"):  # the files came without their history
-        return named
-    found = []
-    for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", ".", ":!data/gpu"]):
-        try:
-            asked = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return "unknown"
-        found.append(asked.stdout.strip())
-    return found[0] + ("+" if found[1] else "")
 
 
 def obstacle(device: str) -> str | None:

@@ -5,7 +5,7 @@ On a machine without a GPU this finds the mistakes that stop a program on one:
 - ``.numpy()``, ``np.asarray`` or matplotlib on a tensor that was not brought back with ``.cpu()``;
 - tensors of both devices in one operation, a CPU tensor indexed by a device's, a CPU generator asked for a device's numbers
   (CUDA's exceptions are made here too: CPU tensors without dimensions, CPU indices, ``copy_``, assignment to a slice);
-- operations without a deterministic form on CUDA while deterministic ones are asked for (those of ``_erratic``).
+- operations without a deterministic form on CUDA while deterministic ones are asked for (those of ``erratic``).
 
 It also computes a little as a GPU does, so that printed numbers can be seen to survive: sums of products are added in another
 order, and float32 convolutions and products are rounded to TF32 where torch's settings allow that (convolutions: by default!).
@@ -21,25 +21,26 @@ the kernels of notebooks have it too:
 
 from __future__ import annotations
 
-import functools
-import os
 import types
-from collections.abc import Iterator
 
 import torch
-from torch.nn import functional as nnf
+from pretend_arithmetic import SUMS
+from pretended import (
+    CROSSING,
+    DEVICE,
+    Pretended,
+    bring,
+    by_index,
+    erratic,
+    on_device,
+    one_device,
+    own_generator,
+    tensors,
+)
 from torch.overrides import TorchFunctionMode
 
-DEVICE = torch.device("cuda", 0)
 MEMORY = 2 * 2**30  # what the device claims to have free; batches of a size that a laptop's cores can do
-
-
-class Pretended(torch.Tensor):
-    """A CPU tensor that claims to lie on the device."""
-
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        return answer(func, args, kwargs or {})
+TO_NUMPY = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
 
 
 class Pretence(TorchFunctionMode):
@@ -64,50 +65,19 @@ def answer(func, args: tuple, kwargs: dict):
             return make(func, args, kwargs)
         if here:
             if name not in CROSSING:
-                _one_device(name, args, given)
-            _erratic(name, args, kwargs)
-            _own_generator(kwargs)
+                one_device(name, args, given)
+            erratic(name, args, kwargs)
+            own_generator(kwargs)
             result = SUMS[func](func, args, kwargs) if func in SUMS else func(*args, **kwargs)
             return bring(result)
         return func(*args, **kwargs)
-
-
-def tensors(value) -> Iterator[torch.Tensor]:
-    """All tensors in nested arguments."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from tensors(part)
-    elif isinstance(value, dict):
-        yield from tensors(list(value.values()))
-
-
-def bring(result):
-    """The result with its tensors on the device: the same objects where they are there already."""
-    if isinstance(result, torch.Tensor):
-        return result if isinstance(result, Pretended) else result.as_subclass(Pretended)
-    if isinstance(result, (tuple, list)) and any(isinstance(part, torch.Tensor) for part in result):
-        parts = [bring(part) for part in result]
-        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
-    return result
-
-
-def on_device(device) -> bool:
-    """Does this name the device? RuntimeError for one that is not there."""
-    if isinstance(device, int) and not isinstance(device, bool):
-        device = torch.device("cuda", device)
-    device = torch.device(device)
-    if device.type == "cuda" and device.index not in (None, 0):
-        raise RuntimeError("CUDA error: invalid device ordinal")
-    return device.type == "cuda"
 
 
 def make(func, args: tuple, kwargs: dict):
     """A factory called with ``device=``."""
     if not on_device(kwargs["device"]):
         return func(*args, **kwargs)
-    _own_generator(kwargs)
+    own_generator(kwargs)
     kwargs = kwargs | {"device": "cpu"}
     wanted = kwargs.pop("requires_grad", False)
     with torch.no_grad():
@@ -116,70 +86,6 @@ def make(func, args: tuple, kwargs: dict):
             made = made.clone()  # as_tensor of a CPU tensor: a copy on the device
     made = bring(made)
     return made.requires_grad_() if wanted else made
-
-
-# --- what CUDA refuses --------------------------------------------------------------------------------------------------------
-
-CROSSING = {"copy_", "type_as", "__get__", "__set__", "set_", "_has_compatible_shallow_copy_type", "is_same_size", "__hash__"}
-STRICT = {"cat", "concat", "stack", "hstack", "vstack", "equal"}  # where a CPU tensor without dimensions is refused, too
-TWO = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
-TO_NUMPY = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
-
-
-def _one_device(name: str, args: tuple, given: list[torch.Tensor]) -> None:
-    strangers = [tensor for tensor in given if not isinstance(tensor, Pretended)]
-    in_place = name.endswith("_") and (not name.startswith("__") or name.startswith("__i")) and name != "__invert__"
-    if any(tensor.ndim or name in STRICT for tensor in strangers):
-        raise RuntimeError(f"{TWO} (when checking arguments of {name})")
-    if in_place and strangers and args and args[0] is strangers[0]:
-        raise RuntimeError(f"{TWO} (when writing the result of {name} into a CPU tensor)")
-
-
-def _own_generator(kwargs: dict) -> None:
-    generator = kwargs.get("generator")
-    if generator is not None and generator.device.type != "cuda":
-        raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
-
-
-def _erratic(name: str, args: tuple, kwargs: dict) -> None:
-    """Operations that torch refuses on CUDA under ``use_deterministic_algorithms(True)``."""
-    if not torch.are_deterministic_algorithms_enabled() or torch.is_deterministic_algorithms_warn_only_enabled():
-        return
-    x = args[0] if args and isinstance(args[0], torch.Tensor) else None
-    differentiated = x is not None and torch.is_grad_enabled() and x.requires_grad
-    mode = kwargs.get("mode", "")
-    if (
-        (name in ("cumsum", "cumsum_") and x.is_floating_point())
-        or (name in ("median", "nanmedian") and (len(args) > 1 or "dim" in kwargs))
-        or (name == "bincount" and (len(args) > 1 or kwargs.get("weights") is not None))
-        or name in ("histc", "put_")
-        or (name == "interpolate" and differentiated and mode.endswith(("linear", "bicubic")))
-        or (name.startswith("adaptive_") and differentiated)
-        or (name in ("grid_sample", "ctc_loss") and differentiated)
-        or name == "nll_loss"
-    ):
-        raise RuntimeError(
-            f"{name} on CUDA does not have a deterministic implementation, but deterministic algorithms are asked for"
-        )
-
-
-def _index(func, args: tuple, kwargs: dict):
-    """Reading and writing by an index: CPU indices do for the device's tensors, the device's do not for CPU tensors."""
-    self, index, *value = args
-    indices = list(tensors(index if isinstance(index, (tuple, list)) else [index]))
-    if not isinstance(self, Pretended):
-        if any(isinstance(i, Pretended) and (i.ndim or i.dtype == torch.bool) for i in indices):
-            raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
-        return func(*args, **kwargs)
-    advanced = bool(indices) or any(hasattr(i, "__array__") and getattr(i, "ndim", 0) for i in _parts(index))
-    for stranger in (v for v in value if isinstance(v, torch.Tensor) and not isinstance(v, Pretended)):
-        if advanced and stranger.ndim:
-            raise RuntimeError(f"{TWO} (when checking the values of an indexed assignment)")
-    return bring(func(*args, **kwargs))
-
-
-def _parts(index) -> list:
-    return list(index) if isinstance(index, tuple) else [index]
 
 
 # --- moving, looking, leaving -------------------------------------------------------------------------------------------------
@@ -293,8 +199,8 @@ HANDLERS = {
     torch.Tensor.__repr__: _repr,
     torch.Tensor.__format__: _format,
     torch.Tensor.__deepcopy__: _deepcopy,
-    torch.Tensor.__getitem__: _index,
-    torch.Tensor.__setitem__: _index,
+    torch.Tensor.__getitem__: by_index,
+    torch.Tensor.__setitem__: by_index,
     torch.Tensor.get_device: _claim(0),
     torch.Tensor.device.__get__: _claim(DEVICE),
     torch.Tensor.is_cuda.__get__: _claim(True),
@@ -302,67 +208,6 @@ HANDLERS = {
     torch.Tensor.register_hook: _hook,
     torch.tensor: _from_data,
     torch.as_tensor: _from_data,
-}
-
-
-# --- a little of a GPU's arithmetic -------------------------------------------------------------------------------------------
-
-
-def order(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """What is to be summed over, in another order: from the end, or begun elsewhere (NIBKIT_PRETEND_ORDER=1, 2, …)."""
-    shift = int(os.environ.get("NIBKIT_PRETEND_ORDER") or 0)
-    return x.roll(shift, dim) if shift else x.flip(dim)
-
-
-def tf32(x: torch.Tensor) -> torch.Tensor:
-    """Rounded to TF32's 10 bits of mantissa; gradients go through unrounded."""
-    bits = x.detach().contiguous().view(torch.int32)
-    return x + (((bits + 0x1000) & ~0x1FFF).view(torch.float32) - x.detach())
-
-
-@functools.cache
-def _workspace() -> bool:
-    """Are products repeatable? Asked at the first product of the process, and never again: so does torch."""
-    return os.environ.get("CUBLAS_WORKSPACE_CONFIG") in (":4096:8", ":16:8")
-
-
-def _factors(a: torch.Tensor, b: torch.Tensor, settings) -> tuple[torch.Tensor, torch.Tensor]:
-    if a.dtype == b.dtype == torch.float32 and settings.fp32_precision == "tf32":
-        return tf32(a), tf32(b)
-    return a, b
-
-
-def _product(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    if not _workspace() and torch.are_deterministic_algorithms_enabled():
-        raise RuntimeError("deterministic algorithms are asked for: set CUBLAS_WORKSPACE_CONFIG=:4096:8 before the first product")
-    return _factors(a, b, torch.backends.cuda.matmul)
-
-
-def _linear(func, args: tuple, kwargs: dict):
-    x, weight = _product(args[0], args[1])
-    return func(order(x, -1), order(weight, -1), *args[2:], **kwargs)
-
-
-def _matmul(func, args: tuple, kwargs: dict):
-    if len(args) != 2 or kwargs:
-        return func(*args, **kwargs)
-    a, b = args[::-1] if func is torch.Tensor.__rmatmul__ else args
-    a, b = _product(a, b)
-    return torch.matmul(order(a, -1), order(b, -2 if b.ndim > 1 else -1))
-
-
-def _conv2d(func, args: tuple, kwargs: dict):
-    x, weight = _factors(args[0], args[1], torch.backends.cudnn.conv)
-    grouped = x.shape[1] != weight.shape[1]
-    return func(*((x, weight) if grouped else (order(x, 1), order(weight, 1))), *args[2:], **kwargs)
-
-
-SUMS = {
-    nnf.linear: _linear,
-    torch.conv2d: _conv2d,
-    **dict.fromkeys(
-        (torch.matmul, torch.bmm, torch.mm, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.__rmatmul__), _matmul
-    ),
 }
 
 
@@ -394,4 +239,5 @@ def install() -> None:
     torch.cuda.get_rng_state_all = lambda: [torch.get_rng_state()]
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # Module.to makes new parameters, of our class
     torch.cuda.pretended = True
+    Pretended.answer = staticmethod(answer)
     Pretence().__enter__()  # and never left

@@ -11,10 +11,11 @@ HERE = Path(__file__).parent
 
 
 def test_everything_on_a_device():
-    """The tests of on_device.py: on a pretended device, or on a real one where there is one."""
+    """The tests of on_device.py and on_pretended_device.py: on a pretended device, or on a real one where there is one."""
     path = os.pathsep.join([str(HERE / "pretend"), *filter(None, [os.environ.get("PYTHONPATH")])])
     pretence = {} if torch.cuda.is_available() else {"NIBKIT_PRETEND_CUDA": "1", "PYTHONPATH": path}
-    command = [sys.executable, "-m", "pytest", str(HERE / "on_device.py"), "-q", "-p", "no:cacheprovider", "--durations=5"]
+    files = [str(HERE / name) for name in ("on_device.py", "on_pretended_device.py")]
+    command = [sys.executable, "-m", "pytest", *files, "-q", "-p", "no:cacheprovider", "--durations=5"]
     done = subprocess.run(command, cwd=HERE.parent, env=os.environ | pretence, capture_output=True, text=True)
     print(done.stdout[-2000:])
     assert done.returncode == 0, done.stdout + done.stderr

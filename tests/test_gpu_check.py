@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gpu_agreement
 import gpu_check
+import gpu_report
 import gpu_wheels
 import nbformat
 import pytest
@@ -54,13 +55,13 @@ def test_a_wheel_is_found_by_its_package():
 
 
 def test_the_report_keeps_the_steps_that_are_not_run_again(tmp_path):
-    report = gpu_check.Report(tmp_path / "deep" / "report.md")
+    report = gpu_report.Report(tmp_path / "deep" / "report.md")
     for step, text in (("tests", "old"), ("nbval", "first\n\n## nothing\nof mine"), ("tests", "new")):
         report.write(step, text)
     told = report.path.read_text()
     assert told.index("## nbval") < told.index("## tests") and "new" in told and "old" not in told and "of mine" in told
     report.write("nbval", "again")
-    assert report.path.read_text() == f"{gpu_check.TITLE}\n\n## nbval\n\nagain\n\n## tests\n\nnew\n"
+    assert report.path.read_text() == f"{gpu_report.TITLE}\n\n## nbval\n\nagain\n\n## tests\n\nnew\n"
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_without_a_device_nothing_is_written(capsys):
 
 def test_what_takes_too_long_is_ended_with_all_that_it_started(tmp_path):
     args = gpu_check.parse(["--patience", "1.5"])
-    check = gpu_check.Check(args, gpu_check.Report(tmp_path / "report.md"))
+    check = gpu_check.Check(args, gpu_report.Report(tmp_path / "report.md"))
     sleeper = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
     output, status = check.run([sys.executable, "-c", sleeper])
     assert status == 124 and "stopped after" in output and not check.running

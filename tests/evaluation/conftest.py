@@ -3,7 +3,7 @@
 import gc
 
 import pytest
-from evaluations import tiny
+from evaluations import call, some_pairs, tiny
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -18,3 +18,14 @@ def frozen():
 def clip():
     """A tiny model; a module that needs the bundled one has a fixture of its own."""
     return tiny()
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return some_pairs()
+
+
+@pytest.fixture(scope="module")
+def whole(clip, pairs):
+    """The table that every other way must give, too."""
+    return call(clip, pairs)

@@ -41,7 +41,7 @@ def clip():
 @pytest.fixture(scope="module")
 def pairs():
     return [
-        SimpleNamespace(id=i, image=s.image, caption=s.caption, masks=None) for i, s in enumerate(nk.shapes.sample(14, seed=2))
+        SimpleNamespace(id=i, image=s.image, caption=s.caption, masks=None) for i, s in enumerate(nk.shapes.sample(10, seed=2))
     ]
 
 
@@ -64,18 +64,18 @@ def test_a_worker_killed_on_the_way_changes_nothing(client, clip, pairs, tmp_pat
     def coming(pairs):
         """Once rows have come in, one worker process gets SIGKILL while it has work."""
         for i, pair in enumerate(pairs):
-            if i >= 8 and not killed:
+            if i >= 6 and not killed:
                 killed.extend(client.run(os.getpid).values())
                 os.kill(killed[0], signal.SIGKILL)
             yield pair
 
     how = dict(batch_size=2, progress=False)
-    with pytest.warns(UserWarning, match="1 of 15 pairs"):
+    with pytest.warns(UserWarning, match="1 of 11 pairs"):
         table = evaluate(clip, coming([*pairs, bad]), METHODS, out, client=client, **how)
-    assert len(table) == 28 and len(killed) == 2
+    assert len(table) == 20 and len(killed) == 2
     client.wait_for_workers(2)
     assert killed[0] not in client.run(os.getpid).values()  # a new process
-    with pytest.warns(UserWarning, match="1 of 15 pairs"):
+    with pytest.warns(UserWarning, match="1 of 11 pairs"):
         close_rows(table, evaluate(clip, [*pairs, bad], METHODS, **how))
     close_rows(read_results(out), table)
 

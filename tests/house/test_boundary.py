@@ -192,17 +192,17 @@ def test_a_closed_pipe_is_one_line_and_the_figure_is_there():
     assert Path("dog-explained.png").is_file()
 
 
-def test_names_and_captions_that_are_no_utf_8():
-    """A file may have any name; a caption must be text."""
+def test_a_caption_that_is_no_utf_8_is_refused(capfd):
+    """A file may have any name (below); a caption must be text."""
+    assert explain("dog.png", "caf\udce9") == 2
+    assert error_of(capfd).startswith("error: caption 0 is no whole text (a lone surrogate, '\\udce9'")
+
+
+def test_names_that_are_no_utf_8_and_a_terminal_that_lacks_a_letter(monkeypatch):
+    """The letter gets its number."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     shutil.copy("dog.png", name)
-    done = in_a_process(name, CAPTION)
-    assert done.returncode == 0 and done.stdout.endswith("figure: caf\\udce9-explained.png\n"), done.stderr
-    done = in_a_process("dog.png", name)
-    assert done.returncode == 2 and done.stderr.startswith("error: caption 0 is no whole text (a lone surrogate, '\\udce9'")
-
-
-def test_a_terminal_that_lacks_a_letter_gets_its_number(capsys, monkeypatch):
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    done = in_a_process("dog.png", "a café", "--out", "x.png")
+    done = in_a_process(name, "a café")
     assert done.returncode == 0 and "caf\\xe9" in done.stdout, done.stderr
+    assert done.stdout.endswith("figure: caf\\udce9-explained.png\n")

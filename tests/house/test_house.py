@@ -157,3 +157,9 @@ def test_examples_in_docstrings_are_true():
             assert not found.failed, name
             tried += found.attempted
     assert tried
+
+
+def test_a_file_of_tests_is_short():
+    """As the package's are: split it by subject; what the parts share goes to the room's conftest.py or beside it."""
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert not {name: length for name, length in lengths.items() if length > 250}

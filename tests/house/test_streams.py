@@ -37,26 +37,26 @@ def test_what_standard_output_does_not_take_is_no_success(arguments, streams, to
     assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
 
 
-@pytest.mark.parametrize("unbuffered", [False, True])
 @pytest.mark.parametrize("arguments", ["explain nowhere.png x", "nonsense", "compare --n 0"])
-@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "2>&- <&-"])
+@pytest.mark.parametrize(
+    "streams, unbuffered", [("2>/dev/full", False), ("2>/dev/full", True), ("2>&-", False), ("2>&- <&-", True)]
+)
 def test_an_error_that_nobody_can_read_keeps_its_status(arguments, streams, unbuffered):
     done = nibkit(arguments, streams, unbuffered)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
-@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-"])
-def test_what_is_done_is_done_though_no_remark_can_be_read(streams):
-    done = nibkit("explain dog.png 'a zebra' --steps 1", streams)
+def test_what_is_done_is_done_though_no_remark_can_be_read():
+    done = nibkit("explain dog.png 'a zebra' --steps 1", "2>/dev/full")
     assert done.returncode == 0 and done.stdout.endswith("zebra\nfigure: dog-explained.png\n") and done.stderr == ""
-    done = nibkit("compare --n 1 --methods nib:num_steps=1 --out r.sqlite", streams)  # which has a progress bar
+    done = nibkit("compare --n 1 --methods nib:num_steps=1 --out r.sqlite", "2>&-")  # which has a progress bar
     assert done.returncode == 0 and "| nib:num_steps=1 |" in done.stdout and Path("r.sqlite").stat().st_size
 
 
 def test_results_that_nobody_can_read_are_no_success_but_the_figure_is_there():
-    for streams, told in ((">&-", CLOSED), (">/dev/full 2>/dev/full", "")):
-        done = nibkit("explain dog.png 'a ring' --steps 1", streams)
-        assert (done.returncode, done.stdout, done.stderr) == (2, "", told) and Path("dog-explained.png").is_file()
+    done = nibkit("compare --n 1 --methods nib:num_steps=1 --figure s.png", ">&-")  # "explain" has its own in test_boundary.py
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.endswith(CLOSED) and Path("s.png").is_file()
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
 
 def test_no_file_gets_the_place_of_a_closed_stream():

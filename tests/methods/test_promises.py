@@ -1,80 +1,32 @@
-"""What the contract promises of every method, whatever it computes: METHODS and BEYOND, all variants, one table of calls."""
+"""What the contract promises of every method, whatever it computes: what comes back, and that a pair depends on itself alone."""
 
-import functools
 import inspect
-import itertools
 import random
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from helpers import END, FIELDS, assert_close, new_clip, relative, same, state, tiny_clip, tiny_inputs
+from calls import (
+    CALLS,
+    DECISIONS,
+    DISTRACTORS,
+    LENGTHS,
+    METHODS,
+    OTHERS,
+    PIXELS,
+    PRECISION,
+    UNSIGNED,
+    every_call,
+    every_dtype,
+    explain,
+    masked,
+    method_of,
+    usual_variant,
+)
+from helpers import END, FIELDS, assert_close, relative, tiny_clip, tiny_inputs
 
 import nibkit as nk
-
-LENGTHS = (5, 11, 3, 9)  # above 8 tokens RISE's masks stretch
-OTHERS, OWN = tiny_inputs((6, 4), seed=310, columns=11), tiny_inputs(LENGTHS)[1]  # one pair is among its own distractors
-DISTRACTORS = nk.Inputs(*(torch.cat([getattr(part, name) for part in (OTHERS, OWN)]) for name in ("pixel_values", "input_ids")))
-ORIGINAL = dict(variant="original")
-FLIP = dict(ORIGINAL, distractors=DISTRACTORS, num_steps=6)
-FITTED, MASKED = dict(num_steps=6, draws=2), dict(num_masks=20, num_text_masks=15)
-CALLS = {  # label: options; the label begins with the method's name
-    "nib": {},
-    "nib, adaptive": dict(rule="adaptive", num_steps=20),
-    "m2ib": FITTED,
-    "m2ib, original": FITTED | ORIGINAL,
-    "m2ib, data noise": FITTED | dict(noise="data", reference=OTHERS),
-    "rise": MASKED,
-    "rise, original": MASKED | ORIGINAL,
-    "gradcam": dict(layer=2),  # the default would leave one block behind, where A · g is 0 but for rounding
-    "gradcam, original": dict(ORIGINAL, layer=2),
-    "chefer": {},
-    "chefer, original": ORIGINAL,
-    "saliency": {},
-    "saliency, original": ORIGINAL,
-    "mfaba": dict(num_steps=4),
-    "mfaba, original": dict(FLIP, attack="sharp"),
-    "mfaba, original, smooth": dict(FLIP, attack="smooth", step_size=0.05),
-    "fastig": {},
-    "fastig, original": ORIGINAL,
-    "legrad": {},
-    "gradeclip": {},
-    "gradeclip, original": ORIGINAL,
-    "cplrp": {},
-}
-METHODS = nk.METHODS | nk.BEYOND
-PIXELS = {"rise", "rise, original", "saliency, original", "fastig, original", "mfaba, original", "mfaba, original, smooth"}
-UNSIGNED = {"m2ib", "gradcam", "chefer", "saliency", "legrad", "gradeclip"}  # methods whose values are never below 0; and "mfaba"
-DECISIONS = {"nib, adaptive", "mfaba", "mfaba, original", "mfaba, original, smooth"}  # splits, signs, flips: last digits tip one
-PRECISION = {torch.float64: 1e-9, torch.float32: 1e-5}  # relative; what a pair may differ by from batch to batch
-every_call = pytest.mark.parametrize("call", CALLS)
-every_dtype = pytest.mark.parametrize("dtype", PRECISION, ids=str)
-
-
-def method_of(call: str) -> str:
-    return call.split(",")[0]
-
-
-def usual_variant(name: str) -> str | None:
-    """The default of a method's ``variant``; None where it has no variants."""
-    parameters = inspect.signature(METHODS[name]).parameters
-    return parameters["variant"].default if "variant" in parameters else None
-
-
-def explain(call: str, clip: nk.Clip, inputs: nk.Inputs, **more) -> nk.Attribution:
-    return METHODS[method_of(call)](clip, inputs, **CALLS[call] | more)
-
-
-def masked(inputs: nk.Inputs, mask: torch.Tensor | None) -> nk.Inputs:
-    return nk.Inputs(inputs.pixel_values, inputs.input_ids, mask)
-
-
-def changed(before: dict, clip: nk.Clip) -> list[str]:
-    """What is not as it was."""
-    after = state(clip)
-    return [key for key in before if not same(before[key], after[key])]
 
 
 def test_no_method_and_no_variant_is_left_out():
@@ -165,11 +117,12 @@ def test_a_pair_does_not_depend_on_its_batch_on_batch_size_or_on_padding(call, d
     clip, inputs = tiny_clip(dtype=dtype), tiny_inputs(LENGTHS, columns=14)
     tolerance = 1e-2 if dtype != torch.float64 and call in DECISIONS else PRECISION[dtype]
     whole = explain(call, clip, inputs)
-    for batch_size in (1, 3, 64):
+    for batch_size in (1, 3):
         assert_close(explain(call, clip, inputs, batch_size=batch_size), whole, tolerance)
     back = [3, 2, 1, 0]
-    assert_close(explain(call, clip, inputs[back])[back], whole, tolerance)
-    assert explain(call, clip, inputs[back]).tokens == whole.tokens[::-1]
+    turned = explain(call, clip, inputs[back])
+    assert_close(turned[back], whole, tolerance)
+    assert turned.tokens == whole.tokens[::-1]
     narrow = explain(call, clip, tiny_inputs(LENGTHS, pad=1))  # padded by another id to fewer columns
     assert (whole.text[:, 11:] == 0).all()
     assert_close(narrow, replace(whole, text=whole.text[:, :11]), tolerance)
@@ -250,165 +203,3 @@ def test_torchs_default_dtype_changes_nothing(call):
         torch.set_default_dtype(torch.float32)
     assert att.image.dtype == att.text.dtype == torch.float32
     assert_close(att, want)
-
-
-# --- nothing left behind ----------------------------------------------------------------------------------------------
-
-
-def in_training(clip: nk.Clip) -> nk.Clip:
-    """Some modules in training, some not, dropout to notice, some weights that ask for gradients and some that have one."""
-    clip.model.train()
-    clip.model.vision_model.encoder.layers[1].eval()
-    clip.model.text_model.requires_grad_(True)
-    clip.model.text_model.final_layer_norm.weight.grad = torch.ones(32)
-    for module in clip.model.modules():
-        if hasattr(module, "dropout"):
-            module.dropout = 0.5
-    return clip
-
-
-@every_call
-@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_nothing_is_left_behind(call, mode):
-    """A model in training is explained as in evaluation and stays in training, under every gradient mode of the caller."""
-    clip = in_training(new_clip())
-    with mode():
-        inputs = tiny_inputs()
-        if mode is torch.enable_grad:
-            inputs.pixel_values.requires_grad_()
-        pixels, ids, mask = (part.detach().clone() for part in (inputs.pixel_values, inputs.input_ids, inputs.attention_mask))
-        before = state(clip)
-        att = explain(call, clip, inputs, batch_size=4)
-        assert changed(before, clip) == []
-    assert torch.equal(inputs.pixel_values, pixels) and torch.equal(inputs.input_ids, ids)
-    assert torch.equal(inputs.attention_mask, mask) and inputs.pixel_values.grad is None
-    assert not any(value.is_inference() or value.requires_grad for value in filter(torch.is_tensor, vars(att).values()))
-    assert_close(att, explain(call, tiny_clip(), tiny_inputs()), 1e-2 if call in DECISIONS else 1e-5)
-
-
-class Stop(Exception):
-    """Thrown in the middle of a call."""
-
-
-@every_call
-@pytest.mark.parametrize("tower", ["image", "text"])
-def test_nothing_is_left_behind_after_an_exception(call, tower, monkeypatch):
-    """Nor after an interrupt: a block's first layer norm raises at its first call, in the middle, at its last."""
-    clip, inputs = in_training(new_clip()), tiny_inputs()
-    norm, calls, stop = getattr(clip, tower).blocks[-1].layer_norm1, [], (None, 0)
-    forward = norm.forward
-
-    def count(*args):
-        calls.append(args)
-        if len(calls) == stop[1]:
-            raise stop[0]
-        return forward(*args)
-
-    monkeypatch.setattr(norm, "forward", count)
-    clip.check(inputs)  # a changed model is compared with its own forward pass, once
-    calls.clear()
-    explain(call, clip, inputs, batch_size=4)
-    before, whole = state(clip), len(calls)
-    for stop in itertools.product((Stop, KeyboardInterrupt), {1, whole // 2 + 1, whole}):
-        calls.clear()
-        with pytest.raises(stop[0]):
-            explain(call, clip, inputs, batch_size=4)
-        assert len(calls) == stop[1] and changed(before, clip) == []
-
-
-def test_the_state_check_notices():
-    """The check itself can fail: one mode, one gradient, one hook, one weight, one number drawn, one setting."""
-    clip = new_clip()
-    before = state(clip)
-    clip.model.visual_projection.training = True
-    clip.model.logit_scale.grad = torch.ones(())
-    clip.image.blocks[0].register_forward_hook(lambda *_: None)
-    clip.model.logit_scale.data += 0
-    clip.model.text_model.requires_grad_(True)
-    torch.rand(1)
-    with torch.inference_mode():
-        assert {"modes", "grads", "hooks", "weights", "random", "settings"} <= set(changed(before, clip))
-
-
-# --- bad options ------------------------------------------------------------------------------------------------------
-
-BAD = [
-    ("every", dict(batch_size=0), "batch_size must be a whole number, 1 or more, or None; got 0"),
-    ("every", dict(batch_size=2.5), "batch_size must be a whole number"),
-    ("every", dict(batch_size=True), "batch_size must be a whole number"),
-    ("variant", dict(variant="new"), 'variant must be "(paper|multihead)" or "original"; got \'new\''),
-    ("seed", dict(seed=-1), "seed must be a whole number"),
-    ("seed", dict(seed="a"), "seed must be a whole number"),
-    ("num_steps", dict(num_steps=0), "num_steps must be a whole number, 1 or more"),
-    ("num_steps", dict(num_steps=2.5), "num_steps must be a whole number"),
-    ("nib", dict(rule="trapezoid"), "rule must be .*riemann.*; got 'trapezoid'"),
-    ("nib", dict(start=1.0), "start must be"),
-    ("nib", dict(rule="log-gauss", start=0.0), "log-gauss.*can't start at 0"),
-    ("nib", dict(layer=6), "layer must be .*within 0 … 5"),
-    ("m2ib", dict(layer=5), "layer must be .*within 0 … 4.* the block behind which it lies"),
-    ("m2ib", dict(draws=0), "draws must be a whole number"),
-    ("m2ib", dict(beta=-1), "beta must be .*0 or more"),
-    ("m2ib", dict(lr=0), r"\blr\b.* above 0"),
-    ("m2ib", dict(noise="white"), 'noise must be "unit" or "data"; got \'white\''),
-    ("m2ib", dict(noise="data"), "it needs reference=: nk.Inputs"),
-    ("m2ib", dict(noise="data", reference=["a red circle"]), "it needs reference=: nk.Inputs .* got list"),
-    ("m2ib", dict(reference=OTHERS), 'reference is an option of noise="data"'),
-    ("gradcam", dict(layer=5), "layer must be .*within 0 … 4.* Grad-CAM"),
-    ("gradcam", dict(layer=(1, -1)), r"layer \(text\) must be .*within 0 … 4.* Grad-CAM"),
-    ("layer", dict(layer=(1, 2, 3)), "layer must be a whole number or a pair"),
-    ("layer", dict(layer=2.5), "layer must be a whole number"),
-    ("chefer", dict(start_layer=5, variant="original"), "start_layer must be .*within 0 … 4"),
-    ("chefer", dict(start_layer=2), 'start_layer is an option of variant="original"'),
-    ("legrad", dict(start_layer=5), "start_layer must be .*within 0 … 4.* LeGrad"),
-    ("gradeclip", dict(start_layer=(1, 5)), r"start_layer \(text\) must be .*within 0 … 4.* Grad-ECLIP"),
-    ("gradeclip", dict(variant="paper"), "variant must be .*got 'paper'"),
-    ("cplrp", dict(layer=6), "layer must be .*within 0 … 5"),
-    ("rise", dict(num_masks=0), "num_masks must be a whole number"),
-    ("rise", dict(num_text_masks=2.5), "num_text_masks must be a whole number"),
-    ("mfaba", dict(step_size=0), "step_size must be a .*number above 0"),
-    ("mfaba", dict(step_size=float("nan")), "step_size must be a .*number above 0"),
-    ("mfaba", dict(attack="sharp"), 'attack is an option of variant="original"'),
-    ("mfaba", dict(distractors=DISTRACTORS), 'distractors is an option of variant="original"'),
-    ("mfaba", FLIP | dict(attack="soft"), 'attack must be "sharp" or "smooth"'),
-    ("mfaba", FLIP | dict(distractors=None), "it needs distractors"),
-    ("mfaba", FLIP | dict(distractors=["a red circle"]), "it needs distractors"),
-]
-
-
-@pytest.mark.parametrize("who, options, message", BAD, ids=[f"{who}: {', '.join(options)}" for who, options, _ in BAD])
-def test_bad_options_are_named_before_any_work(who, options, message):
-    """``who``: a method, every method, or all that have this option."""
-    takes = {name: inspect.signature(method).parameters for name, method in METHODS.items()}
-    names = [name for name in METHODS if who in ("every", name) or who in takes[name]]
-    assert names
-    with nk.count_passes(tiny_clip()) as passes:
-        for name in names:
-            with pytest.raises((ValueError, TypeError), match=message):
-                METHODS[name](tiny_clip(), tiny_inputs((5,)), **options)
-    assert passes.forward == 0
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_what_is_no_inputs_is_refused(name):
-    with nk.count_passes(tiny_clip()) as passes, pytest.raises(TypeError, match=re.escape("inputs must be nk.Inputs")):
-        METHODS[name](tiny_clip(), torch.zeros(1, 3, 48, 48))
-    assert passes.forward == 0
-
-
-@pytest.mark.parametrize("clip", ["shapes", None, tiny_clip().model, tiny_inputs((5,))], ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("name", METHODS)
-def test_what_is_no_clip_is_refused(name, clip):
-    with pytest.raises(TypeError, match=r"clip must be an nk\.Clip, as nk\.load_clip returns it; got"):
-        METHODS[name](clip, tiny_inputs((5,)))
-
-
-@pytest.mark.parametrize("name", [*METHODS, "encode_image", "encode_text"])
-def test_a_warning_names_the_callers_line(name):
-    """Whatever frames of nibkit stand between: a caption without its end token."""
-    clip, inputs = tiny_clip(end=END), tiny_inputs((5, 5))
-    ids = inputs.input_ids.clone()
-    ids[1, 4] = 7
-    explain = getattr(clip, name) if name.startswith("encode") else functools.partial(METHODS[name], clip)
-    with pytest.warns(UserWarning, match="caption 1 has no end token") as caught:
-        explain(nk.Inputs(inputs.pixel_values, ids))
-    assert {warning.filename for warning in caught} == {__file__}

@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from helpers import assert_close, new_clip, tiny_clip, tiny_inputs
-from test_promises import CALLS, DECISIONS, FIELDS, explain
+from calls import CALLS, DECISIONS, explain, usual
+from helpers import FIELDS, assert_close, new_clip, tiny_clip, tiny_inputs
 from torch import nn
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
@@ -27,7 +27,7 @@ def test_every_method_takes_every_dtype_and_attention(call, dtype, attention):
         value = getattr(att, field)
         assert value is None or (value.isfinite().all() and value.dtype == torch.float32), field
     assert att.image.std() > 0 and att.text.std() > 0
-    full = explain(call, tiny_clip(), inputs)
+    full = usual(call, LENGTHS)
     if call not in DECISIONS:
         for ours, other in ((att.image, full.image), (att.text, full.text)):
             assert torch.corrcoef(torch.stack([ours.flatten(), other.flatten()]))[0, 1] > 0.98
@@ -136,7 +136,7 @@ def test_a_changed_model_that_says_the_same_is_explained_the_same(call, change):
     clip = nk.Clip(change(model))
     clip.model.requires_grad_(False)
     att = explain(call, clip, tiny_inputs(LENGTHS))
-    assert_close(att, explain(call, tiny_clip(), tiny_inputs(LENGTHS)), 1e-2 if call in DECISIONS else 1e-5)
+    assert_close(att, usual(call, LENGTHS), 1e-2 if call in DECISIONS else 1e-5)
 
 
 # --- changed models that say something else -----------------------------------------------------------------------------------

@@ -14,15 +14,9 @@ import torch
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-import nibkit as nk
 from nibkit.model.pictures import to_rgb
 
 CAPTION = "a red circle"
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return nk.load_clip("shapes", device="cpu")
 
 
 @pytest.fixture(scope="module")

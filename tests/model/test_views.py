@@ -1,5 +1,6 @@
 """What the model sees of a picture is known from its image processor alone, whatever the settings; masks go the same way."""
 
+import functools
 import gc
 import weakref
 
@@ -31,10 +32,15 @@ SETTINGS = {
 SIZES = [(224, 224), (448, 224), (200, 300), (97, 101)]  # width, height
 
 
+@functools.cache
+def bundled() -> nk.Clip:
+    return nk.load_clip("shapes", device="cpu")
+
+
 def clip_with(**settings) -> nk.Clip:
-    clip = nk.load_clip("shapes", device="cpu")
-    clip.image_processor = type(clip.image_processor)(**clip.image_processor.to_dict() | settings)
-    return clip
+    clip = bundled()
+    processor = type(clip.image_processor)(**clip.image_processor.to_dict() | settings)
+    return nk.Clip(clip.model, clip.tokenizer, processor, name=clip.name)
 
 
 def noise(size=(448, 224)) -> Image.Image:
