@@ -5,7 +5,7 @@ python -m tools.course     # into build/course
 Students get the notebooks without solutions, the wheel with its data and a check of the set-up: nothing of the clone is needed.
 Teachers get the solutions, the points, the pages and nbgrader's source folder. What nbgrader must know of an exercise is written
 into these copies; it is read from the marks in the notebooks: the heading's difficulty and ``### BEGIN SOLUTION``. Hidden tests
-(``tools/hidden.py``) go into nbgrader's source alone, the written questions of ``docs/questions.md`` into the students' copies, too.
+(``tools/hidden.py``) go into nbgrader's source alone, the written questions of ``docs/questions.md`` to the students, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HANDOUT = Path(__file__).parent / "handout"
 HALF = {"easy": 1, "medium": 2, "hard": 3}  # points of the check that students see, and as many of the hidden tests
 WRITTEN = 4  # points of a written question
 YOUR_ANSWER = "*Your answer here, in half a page.*"  # as nbgrader_config.py has it
-QUESTION = re.compile(r"^## (\d\d) .+\n\n(.+?)\n\n(\* \*\*Answer .+?)\s*(?=^## |\Z)", re.M | re.S)
+QUESTION = re.compile(r"^## (\d\d) [^\n]+\n\n(.+?)\n\n(\* \*\*Answer .+?)\s*(?=^## |\Z)", re.M | re.S)
 HEADING = re.compile(r"^\*\*(?:Exercise )?(\d+)(?:\. (.+?))?\*\* \((easy|medium|hard)(?:er)?, (\d+) minutes\)", re.M)
 TABLE = "| exercise | | difficulty | minutes | points |\n|---|---|---|--:|--:|"
 
@@ -85,10 +85,10 @@ def marks(grade_id: str, **more: bool | int) -> dict[str, dict]:
 
 
 def graded(notebook: nbformat.NotebookNode, number: str) -> nbformat.NotebookNode:
-    """The notebook whose name begins with ``number`` with nbgrader's metadata, a cell for each exercise's hidden tests, and a question.
+    """The notebook whose name begins with ``number`` as nbgrader needs it, with nothing that students may not see.
 
-    Answers are to edit; checks are locked and worth their points; the written question is graded by a person. The cells for the hidden
-    tests and for the answer to the question are as students get them. ValueError where an exercise or the question is not complete.
+    Answers are to edit; checks are locked and worth their points; a cell for hidden tests follows each check, and the written
+    question with a cell for its answer the last. ValueError where an exercise or the question is not complete.
     """
     found = exercises(notebook)
     if number not in written_questions():
@@ -113,7 +113,7 @@ def graded(notebook: nbformat.NotebookNode, number: str) -> nbformat.NotebookNod
 
 
 def source_version(notebook: nbformat.NotebookNode, number: str) -> nbformat.NotebookNode:
-    """As nbgrader's source: graded, with the hidden tests and the rubric, and links that lead on from an assignment's own folder."""
+    """As nbgrader's source: graded, with hidden tests and rubric, and links that lead on from an assignment's own folder."""
     tests = {f"exercise-{e.number}-hidden": hidden_tests(number, e.title, e.number) for e in exercises(notebook)}
     for cell in graded(notebook, number).cells:
         if cell.cell_type == "code":
@@ -139,9 +139,9 @@ def points_page(paths: list[Path]) -> str:
         minutes = sum(row.minutes for row in rows)
         lines.append(f"| | written question | | | {WRITTEN} |")
         parts.append("\n".join([f"## {path.stem}\n", TABLE, *lines, f"| all | | | {minutes} | {points} |"]))
-    intro = f"""An easy exercise is worth 2 points, a medium one 4, a hard one 6: half for the check that students see, half for hidden tests,
-each given whole or not at all. A written question is worth {WRITTEN}, given by a person (`docs/questions.md`). {total} points in all.
-Minutes are estimates."""
+    intro = f"""An easy exercise is worth 2 points, a medium one 4, a hard one 6: half for the check that students see, half for
+hidden tests, each given whole or not at all. A written question is worth {WRITTEN}, given by a person (`docs/questions.md`).
+{total} points in all. Minutes are estimates."""
     return "\n\n".join(["# Exercises and points", intro, *parts]) + "\n"
 
 
@@ -169,7 +169,8 @@ def gather_students(folder: Path, wheel: Path, paths: list[Path]) -> None:
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "claims.md", folder / "docs")  # the notebooks' badges link to it
     for path in paths:
-        nbformat.write(student_version(graded(nbformat.read(path, as_version=4), path.stem[:2])), folder / "notebooks" / path.name)
+        notebook = graded(nbformat.read(path, as_version=4), path.stem[:2])
+        nbformat.write(student_version(notebook), folder / "notebooks" / path.name)
 
 
 def gather_teachers(folder: Path, wheel: Path, paths: list[Path]) -> None:

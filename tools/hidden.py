@@ -1,8 +1,8 @@
 """Hidden tests: what nbgrader runs on an answer beside the check that students see. Students never get them.
 
-They stand in ``tools/handout/hidden``, a file for each notebook, a function for each exercise. The function is called as its exercise:
-"A noisy typewriter" is ``hidden_a_noisy_typewriter``, the second exercise without a title ``hidden_exercise_2``. Its arguments are
-names that the notebook has when the exercise is done, the answer first among them; what else it needs it imports.
+They stand in ``tools/handout/hidden``, a file for each notebook, a function for each exercise. The function is named after the
+exercise: ``hidden_a_noisy_typewriter`` tests "A noisy typewriter", ``hidden_exercise_2`` the second one if it has no title. Its
+arguments are names that the notebook has when the exercise is done, the answer first; what else it needs it imports.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def hidden_tests(notebook: str, title: str, number: int) -> str:
     name = name_of(title, number)
     places = [place for place in all_tests() if place[1] == name and (title or place[0] == notebook)]
     if not places:
-        raise ValueError(f"exercise {number} of {notebook} has no hidden tests: tools/handout/hidden/{notebook}.py needs hidden_{name}()")
+        where = f"tools/handout/hidden/{notebook}.py needs hidden_{name}()"
+        raise ValueError(f"exercise {number} of {notebook} has no hidden tests: {where}")
     place = (notebook, name) if (notebook, name) in places else places[0]
     function = all_tests()[place]
     lines = (FOLDER / f"{place[0]}.py").read_text(encoding="utf-8").splitlines()[function.lineno - 1 : function.end_lineno]

@@ -77,4 +77,5 @@ def test_an_exercise_without_hidden_tests_is_named():
     with pytest.raises(ValueError, match="exercise 9 of 05 .* needs hidden_exercise_9"):
         hidden_tests("05", "", 9)
     moved = hidden_tests("07", "A noisy typewriter", 1)  # an exercise that moved keeps its tests
-    assert moved.startswith("def hidden_a_noisy_typewriter(typewriter):") and moved.endswith("\nhidden_a_noisy_typewriter(typewriter)")
+    assert moved.startswith("def hidden_a_noisy_typewriter(typewriter):")
+    assert moved.endswith("\nhidden_a_noisy_typewriter(typewriter)")

@@ -67,10 +67,13 @@ def hidden_uncorrelated_is_not_independent(told_when_closed):
     def normal(x, s):
         return np.exp(-((x / s) ** 2) / 2) / (s * np.sqrt(2 * np.pi))
 
+    def surprise(x, s):
+        density = normal(x, s) / 3 + 2 * normal(x, 1) / 3
+        return -density * np.log(density)
+
     for s in (0.05, 0.3, 0.75, 1.4, 2.0):
-        density = lambda x, s=s: normal(x, s) / 3 + 2 * normal(x, 1) / 3
         parts = ((0, 3 * s), (3 * s, 12 * max(s, 1)))
-        mixed = 2 * sum(integrate.quad(lambda x: -density(x) * np.log(density(x)), *part)[0] for part in parts)
+        mixed = 2 * sum(integrate.quad(surprise, *part, (s,))[0] for part in parts)
         wanted = mixed - np.log(s) / 3 - np.log(2 * np.pi * np.e) / 2
         found = float(told_when_closed(s))
         assert abs(found - wanted) < 1e-4, f"s = {s}: the closed valve tells {wanted:.5f} nats, not {found:.5f}"

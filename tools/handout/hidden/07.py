@@ -49,7 +49,7 @@ def hidden_small_shapes(pointing, clip):
             row, column = divmod(int(values.argmax()), 224)
             hits += bool(scene.masks[scene.named[0]][row, column])
         found = float(pointing(scenes))
-        assert abs(found - hits / count) < 1e-6, f"the highest pixel lies on the named shape in {hits} of {count}, not in {found:.3f}"
+        assert abs(found - hits / count) < 1e-6, f"the highest pixel is on the named shape in {hits} of {count}, not {found:.3f}"
 
 
 def hidden_how_sure_is_one_map(steadiness, clip):
