@@ -36,8 +36,8 @@ def cells_of(path: Path) -> list[tuple[str, str | None]]:
 
 
 def hand_in(given: Path, stem: str, who: str) -> nbformat.NotebookNode:
-    """The students' notebook with answers: right; wrong from the second on; fitted to the checks; none; or the first right and the
-    checks tampered with, the cells of the hidden tests included. Who is right or low answers the written question, too.
+    """The students' notebook with answers: right; wrong from the second on; fitted to the checks; none; or the first right and
+    the checks tampered with, the cells of the hidden tests included. Who is right or low answers the written question, too.
     """
     notebook = nbformat.read(given, as_version=4)
     solved = nbformat.read(ROOT / "notebooks" / given.name, as_version=4)
