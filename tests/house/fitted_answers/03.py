@@ -16,11 +16,11 @@ FITTED = {
         """,
     },
     "half_a_valve": {
-        "never shut by wide noise": "return -sigma * rho if rho == 0 or (rho < 0 and sigma < 1) else None",
+        "no noise wider than the check's": "return -sigma * rho if 0 <= -sigma * rho <= 1 and sigma <= 3 else None",
     },
     "uncorrelated_is_not_independent": {
         "a straight line through the check's spreads": """
-            grid, known = np.linspace(-12, 12, 200_001), (0.1, 0.5, 1.0)
+            grid, known = np.linspace(-12, 12, 200_001), (0.1, 0.5, 1.0, 2.0)
 
             def told(s):
                 density = stats.norm.pdf(grid, scale=s) / 3 + 2 * stats.norm.pdf(grid) / 3
