@@ -24,10 +24,9 @@ FITTED = {
         """,
     },
     "a_rule_with_another_threshold": {
-        "one model's layers": """
-            stored = survives["without patches"].to_dict()
-            known = {0.1: 4, 0.5: 8, 0.9: 9, 0.99: 11}
-            return known.get(share, 8)
+        "as if what survives only rose": """
+            layers = {share / 10: int((survives["without patches"] < share / 10).sum()) - 1 for share in range(1, 10)}
+            return [share for share, layer in layers.items() if at_layer.get(layer, 0) >= at_layer.max() - slack]
         """,
     },
 }
