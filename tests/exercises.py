@@ -68,8 +68,9 @@ class Names:
         for scope in scopes:  # functions and comprehensions, and those within them
             scopes += scope.get_children()
             used |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() and symbol.is_referenced()}
-        for node in ast.walk(statement):  # x[0] = 1 and x.y = 1 change x
-            if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+        for node in ast.walk(statement):  # x[0] = 1, x.y = 1 and x.append(1) change x
+            stored = isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store)
+            if stored or isinstance(node, ast.Attribute) and node.attr == "append":
                 bound |= {inner.id for inner in ast.walk(node.value) if isinstance(inner, ast.Name)}
         return bound, used
 
