@@ -49,7 +49,7 @@ def hidden_a_rule_with_another_threshold(shares_that_work):
     """A made-up model in which what survives falls and rises again, and at layer 12, where nothing can be cut, stays below .9."""
     import pandas as pd
 
-    left = [0.02, 0.05, 0.15, 0.12, 0.33, 0.38, 0.45, 0.66, 0.64, 0.72, 0.75, 0.83, 0.87]
+    left = [0.02, 0.05, 0.25, 0.15, 0.33, 0.38, 0.45, 0.72, 0.66, 0.74, 0.75, 0.83, 0.87]
     quality = [0.1, 0.2, 0.3, 0.62, 0.4, 0.58, 0.61, 0.1, 0.605, 0.2, 0.5, 0.3]
     made_up = {"survives": pd.DataFrame({"without patches": left, "without class token": 0.0}), "at_layer": pd.Series(quality)}
     space = shares_that_work.__globals__
