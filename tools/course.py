@@ -4,7 +4,8 @@ python -m tools.course     # into build/course
 
 Students get the notebooks without solutions, the wheel with its data and a check of the set-up: nothing of the clone is needed.
 Teachers get the solutions, the points, the pages and nbgrader's source folder. What nbgrader must know of an exercise is written
-into these copies; it is read from the marks in the notebooks: the heading's difficulty and ``### BEGIN SOLUTION``.
+into these copies; it is read from the marks in the notebooks: the heading's difficulty and ``### BEGIN SOLUTION``. Hidden tests
+(``tools/hidden.py``) go into nbgrader's source alone, the written questions of ``docs/questions.md`` to the students, too.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ import nbformat
 from nibkit.outputs import check_output, written_whole
 
 from .book import BUILD, PARTS, ROOT
+from .hidden import hidden_tests
 from .student import FOLDER, student_version
 
 HANDOUT = Path(__file__).parent / "handout"
-POINTS = {"easy": 1, "medium": 2, "hard": 3}
+HALF = {"easy": 1, "medium": 2, "hard": 3}  # points of the check that students see, and as many of the hidden tests
+WRITTEN = 4  # points of a written question
+YOUR_ANSWER = "*Your answer here, in half a page.*"  # as nbgrader_config.py has it
+QUESTION = re.compile(r"^## (\d\d) [^\n]+\n\n(.+?)\n\n(\* \*\*Answer .+?)\s*(?=^## |\Z)", re.M | re.S)
 HEADING = re.compile(r"^\*\*(?:Exercise )?(\d+)(?:\. (.+?))?\*\* \((easy|medium|hard)(?:er)?, (\d+) minutes\)", re.M)
 TABLE = "| exercise | | difficulty | minutes | points |\n|---|---|---|--:|--:|"
 
@@ -44,7 +49,7 @@ class Exercise(NamedTuple):
 
     @property
     def points(self) -> int:
-        return POINTS[self.level]
+        return 2 * HALF[self.level]
 
 
 def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
@@ -67,24 +72,57 @@ def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
     return found
 
 
-def graded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with nbgrader's metadata: answers to edit, checks locked and worth their points, nothing else graded."""
+def written_questions() -> dict[str, tuple[str, str]]:
+    """Number of the notebook -> (its written question, the rubric), from ``docs/questions.md``."""
+    text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+    return {number: (question, rubric) for number, question, rubric in QUESTION.findall(text)}
+
+
+def marks(grade_id: str, **more: bool | int) -> dict[str, dict]:
+    """A cell's metadata for nbgrader; what ``more`` does not say is neither graded nor a solution, and locked."""
+    plain = {"schema_version": 3, "task": False, "grade": False, "solution": False, "locked": True}
+    return {"nbgrader": plain | {"grade_id": grade_id} | more}
+
+
+def graded(notebook: nbformat.NotebookNode, number: str) -> nbformat.NotebookNode:
+    """The notebook whose name begins with ``number`` as nbgrader needs it, with nothing that students may not see.
+
+    Answers are to edit; checks are locked and worth their points; a cell for hidden tests follows each check, and the written
+    question with a cell for its answer the last. ValueError where an exercise or the question is not complete.
+    """
+    found = exercises(notebook)
+    if number not in written_questions():
+        raise ValueError(f"docs/questions.md has no question with its rubric for notebook {number}")
     for cell in notebook.cells:
         cell.metadata.pop("nbgrader", None)
-    for exercise in exercises(notebook):
-        common = {"schema_version": 3, "task": False, "grade_id": f"exercise-{exercise.number}"}
-        answer = common | {"grade": False, "solution": True, "locked": False}
-        check = common | {"grade": True, "solution": False, "locked": True, "points": exercise.points}
-        notebook.cells[exercise.answer].metadata["nbgrader"] = answer
-        notebook.cells[exercise.check].metadata["nbgrader"] = check | {"grade_id": f"exercise-{exercise.number}-check"}
+    for exercise in reversed(found):  # from the last, so that the places of the others stay
+        name, half = f"exercise-{exercise.number}", HALF[exercise.level]
+        notebook.cells[exercise.answer].metadata.update(marks(name, solution=True, locked=False))
+        notebook.cells[exercise.check].metadata.update(marks(f"{name}-check", grade=True, points=half))
+        text = f"# When your answer is graded, tests that you don't see run here: {half} more point{'s' * (half > 1)}."
+        hidden = marks(f"{name}-hidden", grade=True, points=half)
+        notebook.cells.insert(exercise.check + 1, nbformat.v4.new_code_cell(text, id=f"{name}-hidden", metadata=hidden))
+    place = (found[-1].check if found else len(notebook.cells) - 1) + len(found) + 1
+    text = f"**Written question** ({WRITTEN} points, graded by a person). {written_questions()[number][0]}"
+    written = marks("question-answer", grade=True, solution=True, locked=False, points=WRITTEN)
+    notebook.cells[place:place] = [
+        nbformat.v4.new_markdown_cell(text, id="question", metadata=marks("question")),
+        nbformat.v4.new_markdown_cell(YOUR_ANSWER, id="question-answer", metadata=written),
+    ]
     return notebook
 
 
-def source_version(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """As nbgrader's source: graded, with links to other notebooks that lead there from an assignment's own folder."""
-    for cell in graded(notebook).cells:
+def source_version(notebook: nbformat.NotebookNode, number: str) -> nbformat.NotebookNode:
+    """As nbgrader's source: graded, with hidden tests and rubric, and links that lead on from an assignment's own folder."""
+    tests = {f"exercise-{e.number}-hidden": hidden_tests(number, e.title, e.number) for e in exercises(notebook)}
+    for cell in graded(notebook, number).cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+            if (name := cell.metadata.get("nbgrader", {}).get("grade_id")) in tests:
+                cell.source += f"\n### BEGIN HIDDEN TESTS\n{tests[name]}\n### END HIDDEN TESTS"
+        elif cell.source == YOUR_ANSWER:
+            rubric = written_questions()[number][1].replace("](claims.md", "](../../../docs/claims.md")
+            cell.source = f"### BEGIN SOLUTION\n{rubric}\n### END SOLUTION"
         else:
             cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](../\1/\1.ipynb", cell.source)
     return notebook
@@ -95,12 +133,15 @@ def points_page(paths: list[Path]) -> str:
     parts, total = [], 0
     for path in paths:
         rows = exercises(nbformat.read(path, as_version=4))
-        points = sum(row.points for row in rows)
+        points = sum(row.points for row in rows) + WRITTEN
         total += points
         lines = [f"| {row.number} | {row.title} | {row.level} | {row.minutes} | {row.points} |" for row in rows]
         minutes = sum(row.minutes for row in rows)
+        lines.append(f"| | written question | | | {WRITTEN} |")
         parts.append("\n".join([f"## {path.stem}\n", TABLE, *lines, f"| all | | | {minutes} | {points} |"]))
-    intro = f"A check gives all of its points or none: easy 1, medium 2, hard 3; {total} in all. Minutes are estimates."
+    intro = f"""An easy exercise is worth 2 points, a medium one 4, a hard one 6: half for the check that students see, half for
+hidden tests, each given whole or not at all. A written question is worth {WRITTEN}, given by a person (`docs/questions.md`).
+{total} points in all. Minutes are estimates."""
     return "\n\n".join(["# Exercises and points", intro, *parts]) + "\n"
 
 
@@ -128,7 +169,8 @@ def gather_students(folder: Path, wheel: Path, paths: list[Path]) -> None:
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "claims.md", folder / "docs")  # the notebooks' badges link to it
     for path in paths:
-        nbformat.write(student_version(graded(nbformat.read(path, as_version=4))), folder / "notebooks" / path.name)
+        notebook = graded(nbformat.read(path, as_version=4), path.stem[:2])
+        nbformat.write(student_version(notebook), folder / "notebooks" / path.name)
 
 
 def gather_teachers(folder: Path, wheel: Path, paths: list[Path]) -> None:
@@ -142,7 +184,7 @@ def gather_teachers(folder: Path, wheel: Path, paths: list[Path]) -> None:
     for path in paths:
         place = folder / "nbgrader" / "source" / path.stem
         place.mkdir(parents=True)
-        nbformat.write(source_version(nbformat.read(path, as_version=4)), place / path.name)
+        nbformat.write(source_version(nbformat.read(path, as_version=4), path.stem[:2]), place / path.name)
     for name in ("nbgrader_config.py", "requirements-course.txt"):
         shutil.copy((HANDOUT if name.endswith(".py") else ROOT) / name, folder / "nbgrader")
 

@@ -47,18 +47,56 @@ def test_every_exercise_is_complete_for_nbgrader(path):
     bare = nbformat.read(path, as_version=4)
     for cell in bare.cells:
         cell.metadata.pop("nbgrader", None)
-    cells = course.graded(bare).cells
+    cells = course.graded(bare, path.stem[:2]).cells
     answers = [i for i, cell in enumerate(cells) if "### BEGIN SOLUTION" in cell.source]
-    assert len(answers) >= 2
+    assert len(answers) >= 1
     for number, place in enumerate(answers, 1):
-        answer, check = (cells[place + step].metadata["nbgrader"] for step in (0, 1))
+        answer, check, hidden = (cells[place + step].metadata["nbgrader"] for step in (0, 1, 2))
         assert (answer["grade"], answer["solution"], answer["locked"]) == (False, True, False)
-        assert (check["grade"], check["solution"], check["locked"]) == (True, False, True)
-        assert (answer["grade_id"], check["grade_id"]) == (f"exercise-{number}", f"exercise-{number}-check")
         above = "\n".join(cell.source for cell in cells[:place] if cell.cell_type == "markdown")
         level = re.findall(r"\((easy|medium|hard)(?:er)?, \d+ minutes\)", above)[-1]
-        assert check["points"] == {"easy": 1, "medium": 2, "hard": 3}[level] and "points" not in answer
-    assert sum("nbgrader" in cell.metadata for cell in cells) == 2 * len(answers)
+        for test in (check, hidden):
+            assert (test["grade"], test["solution"], test["locked"]) == (True, False, True)
+            assert test["points"] == {"easy": 1, "medium": 2, "hard": 3}[level] and "points" not in answer
+        name = f"exercise-{number}"
+        assert [part["grade_id"] for part in (answer, check, hidden)] == [name, f"{name}-check", f"{name}-hidden"]
+    question, written = cells[answers[-1] + 3 : answers[-1] + 5]
+    assert question.cell_type == written.cell_type == "markdown" and question.metadata["nbgrader"]["locked"]
+    marks = written.metadata["nbgrader"]
+    assert (marks["grade"], marks["solution"], marks["locked"], marks["points"]) == (True, True, False, 4)
+    assert sum("nbgrader" in cell.metadata for cell in cells) == 3 * len(answers) + 2
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_hidden_tests_and_rubrics_are_in_nbgraders_source_alone(path):
+    """And they stand where nbgrader takes them out."""
+    students, source = (nbformat.read(path, as_version=4) for _ in range(2))
+    students = student_version(course.graded(students, path.stem[:2])).cells
+    source = course.source_version(source, path.stem[:2]).cells
+    assert len(students) == len(source)
+    hidden = 0
+    for given, kept in zip(students, source):
+        assert "HIDDEN" not in given.source and "**Answer (2)" not in given.source and "def hidden_" not in given.source
+        if kept.source != given.source and "\n### BEGIN HIDDEN TESTS\n" in kept.source:
+            assert kept.source.startswith(f"{given.source}\n### BEGIN HIDDEN TESTS\ndef hidden_")
+            assert kept.source.endswith("\n### END HIDDEN TESTS")
+            compile(kept.source, "a hidden test", "exec")
+            hidden += 1
+    assert hidden == sum("### BEGIN SOLUTION" in cell.source for cell in source if cell.cell_type == "code")
+    rubric = next(cell.source for cell in source if cell.metadata.get("nbgrader", {}).get("grade_id") == "question-answer")
+    assert rubric.startswith("### BEGIN SOLUTION\n* **Answer (2).**") and rubric.endswith("\n### END SOLUTION")
+    assert "\n* **Evidence (1).**" in rubric and "\n* **Limits (1).**" in rubric
+
+
+def test_every_notebook_has_one_written_question():
+    text = (ROOT / "docs/questions.md").read_text(encoding="utf-8")
+    numbers = [path.stem[:2] for path in PATHS]
+    assert re.findall(r"^## (\d\d) ", text, re.M) == numbers == list(course.written_questions())
+    assert all(len(question) > 60 and "**" not in question for question, _ in course.written_questions().values())
+    named = re.findall(r"\[(\S+?)\]\(claims\.md#(\S+?)\)", text)
+    assert named and all(shown == claim and claim in read_ledger() for shown, claim in named)
+    with pytest.raises(ValueError, match="no question with its rubric for notebook 97"):
+        course.graded(nbformat.v4.new_notebook(cells=[MARKDOWN(HEADING), CODE(ANSWER), CODE(CHECK)]), "97")
 
 
 def test_what_an_exercise_lacks_is_named():
@@ -84,17 +122,22 @@ def test_the_zips_hold_what_they_should(zips):
         (wheel,) = folder.glob("*.whl")
         assert wheel.name in (folder / "README.md").read_text() and "WHEEL" not in (folder / "README.md").read_text()
     for path in students.rglob("*.ipynb"):
-        assert "SOLUTION" not in path.read_text() and '"output_type"' not in path.read_text()
+        text = path.read_text()
+        assert not any(word in text for word in ("SOLUTION", "HIDDEN", "**Answer (2)", '"output_type"'))
+        assert all(cell.source == course.YOUR_ANSWER for cell in nbformat.reads(text, 4).cells if cell.id == "question-answer")
     assert {path.stem: path.parent.name for path in (teachers / "nbgrader/source").rglob("*.ipynb")} == {
         path.stem: path.stem for path in PATHS
     }
     for path in PATHS:
         source = nbformat.read(teachers / "nbgrader/source" / path.stem / path.name, as_version=4)
         given = nbformat.read(students / "notebooks" / path.name, as_version=4)
+        for cell in source.cells:
+            cell.source = re.sub(r"\n### BEGIN HIDDEN TESTS\n.*\n### END HIDDEN TESTS$", "", cell.source, flags=re.S)
         kept = [(cell.source, cell.metadata) for cell in student_version(source).cells if cell.cell_type == "code"]
         assert kept == [(cell.source, cell.metadata) for cell in given.cells if cell.cell_type == "code"]
     points = (teachers / "points.md").read_text()
-    assert "| 1 | A caption that is wrong | easy | 5 | 1 |" in points and all(f"## {path.stem}" in points for path in PATHS)
+    assert "| 1 | A caption that is wrong | easy | 5 | 2 |" in points and "| | written question | | | 4 |" in points
+    assert all(f"## {path.stem}" in points for path in PATHS)
 
 
 def test_links_within_the_zips_lead_somewhere(zips):
@@ -124,7 +167,8 @@ def test_the_first_notebook_runs_from_the_students_zip(zips):
     assert Path(cells[-1].outputs[0].text.strip()).is_relative_to(zips / "site")
     for cell in cells:
         errors = [output.ename for output in cell.get("outputs", []) if output.output_type == "error"]
-        assert errors == ["NotImplementedError"] * cell.metadata.get("nbgrader", {}).get("grade", False), cell.source
+        name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+        assert errors == ["NotImplementedError"] * name.endswith("-check"), cell.source
 
 
 def test_the_check_of_the_set_up_says_what_is_missing(zips):
