@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks book pages student course lint test test-unit test-notebooks test-course bench results-check gpu-check wheels gpu-rehearsal clean
+.PHONY: help run lab notebooks book pages student course lint test test-unit test-notebooks test-course test-browser bench results-check gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -36,8 +36,8 @@ pages: .venv/ready  ## write the generated pages of docs/: the ledger, the speed
 student: .venv/ready  ## the notebooks without solutions and outputs, to hand out, under build/student
 	$(BIN)/python -m tools.student
 
-course: .venv/ready  ## a zip for students and a zip for teachers, under build/course
-	$(BIN)/python -m tools.course
+course: .venv/ready  ## a zip for students and one for teachers, under build/course (REPO=owner/name: with launch links)
+	$(BIN)/python -m tools.course $(if $(REPO),--repo $(REPO))
 
 lint: .venv/ready  ## style and types: ruff (format and lint) and mypy
 	$(BIN)/ruff format --check --quiet .
@@ -56,6 +56,9 @@ test-notebooks: .venv/ready  ## nbval alone: run the notebooks and compare every
 
 test-course: .venv/course  ## nbgrader from the assignments to the points (adds nbgrader to .venv)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/house/test_nbgrader.py -m slow
+
+test-browser: .venv/browser  ## the explorers of 07 and 12 in JupyterLab in Chromium (adds playwright to .venv)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/show/test_in_browser.py -m slow
 
 bench: .venv/ready  ## the speed figures, as ratios in one run: a CSV and a figure under build (about 15 minutes)
 	@mkdir -p build
@@ -86,4 +89,8 @@ clean:  ## remove .venv and build
 
 .venv/course: .venv/ready requirements-course.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-course.txt
+	@touch $@
+
+.venv/browser: .venv/ready requirements-browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-browser.txt
 	@touch $@
