@@ -35,10 +35,13 @@ def start_lab(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yields JupyterLab's address, NAME in a notebook's place, and its notebooks' folder; all its files lie in ``folder``."""
     notebooks, token = folder / "notebooks", "nib"
     notebooks.mkdir()
+    quiet = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
     places = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("DATA", "CONFIG", "RUNTIME")}
-    where = os.environ | places | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    where = os.environ | places | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+    where |= {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     options = ["--no-browser", "--ip=127.0.0.1", "--port=0", f"--IdentityProvider.token={token}", "--allow-root"]
-    options += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={notebooks}"]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, env=where, stdout=log, stderr=log)
@@ -46,7 +49,7 @@ def start_lab(folder: Path) -> Iterator[tuple[str, Path]]:
         while not (found := list((folder / "runtime").glob("jpserver-*.json"))):
             assert server.poll() is None, (folder / "log").read_text()
             time.sleep(0.2)
-        yield f"{json.loads(found[0].read_text())['url']}lab/tree/NAME?token={token}", notebooks
+        yield f"{json.loads(found[0].read_text())['url']}lab/tree/NAME?reset&token={token}", notebooks
     finally:
         server.terminate()
         server.wait(60)
@@ -60,9 +63,8 @@ def with_what_it_needs(path: Path, call: str) -> nbformat.NotebookNode:
     chosen, todo = set(), [last]
     while todo:
         chosen.add(place := todo.pop())
-        names = [node for node in ast.walk(trees[place]) if isinstance(node, ast.Name)]
-        needed = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-        for name in needed:
+        loaded = {node.id for node in ast.walk(trees[place]) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        for name in loaded - bound(trees[place]) - {node.arg for node in ast.walk(trees[place]) if isinstance(node, ast.arg)}:
             before = [i for i in range(place) if name in bound(trees[i])]
             todo += [before[-1]] if before and before[-1] not in chosen else []
     notebook.cells = [notebook.cells[i] for i in sorted(chosen)]
@@ -96,6 +98,7 @@ class Lab:
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
         page.route(lambda address: urlsplit(address).hostname not in ("127.0.0.1", None), self._refuse)
         page.goto(address.replace("NAME", name))
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         self.figure = page.locator(".jp-OutputArea-output .jupyter-widgets img")

@@ -1,8 +1,8 @@
 """What lets the students' folder be launched without installing anything, on Binder or Colab.
 
 Both read a public repository on GitHub, which a teacher makes of that folder. ``make course REPO=owner/name`` then writes links
-that lead there; without it there are none. Binder reads ``environment.yml``; in Colab each notebook's first code cell installs the
-wheel.
+that lead there; without it there are none. Binder reads ``environment.yml``; in Colab each notebook's first code cell installs
+the wheel.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Repository:
 def make_launchable(folder: Path, wheel: str, repository: Repository | None = None) -> None:
     """Put into a students' or teachers' folder what a launch needs; see above.
 
-    The set-up cell goes into the students' notebooks and into nbgrader's source, after the title; the environment and the links go
-    to students alone. wheel: its file name.
+    The set-up cell goes into the students' notebooks and into nbgrader's source, after the title; the environment and the links
+    go to students alone. wheel: its file name.
     """
     address = repository.file(wheel) if repository else ""
     source = (HANDOUT / "set_up.py").read_text(encoding="utf-8").replace("ADDRESS", address).replace("WHEEL", wheel).strip()

@@ -25,11 +25,10 @@ def seven(browser, lab) -> Lab:
 @pytest.fixture(autouse=True)
 def nothing_wrong(request):
     """After each test: no error in the console, nothing asked of another machine."""
+    opened = [request.getfixturevalue(name) for name in ("seven", "twelve") if name in request.fixturenames]
     yield
-    for name in ("seven", "twelve"):
-        if name in request.fixturenames:
-            opened = request.getfixturevalue(name)
-            assert opened.trouble == [] and opened.outside == []
+    for one in opened:
+        assert one.trouble == [] and one.outside == []
 
 
 def test_the_figure_fits_the_page_and_says_what_it_shows(seven):
