@@ -27,7 +27,7 @@ from . import explanation, panels
 from .accessible import Message, Picture, ipywidgets
 
 SECOND = [name for name in (METHODS | BEYOND) if name != "nib"]
-WIDE, NARROW = ipywidgets.Layout(width="36em"), ipywidgets.Layout(width="24em")
+WIDE, MIDDLE, NARROW, SMALL = (ipywidgets.Layout(width=f"{width}em") for width in (31, 24, 20, 14))
 
 
 def explorer(clip: Clip | str | None = None, scenes: Sequence[Scene] | None = None) -> Explorer:
@@ -63,26 +63,33 @@ class Explorer(ipywidgets.VBox):
         self._settling = False
 
         now = dict(continuous_update=False)
-        self.model = ipywidgets.Dropdown(options=list(dict.fromkeys([clip.name, *MODELS])), description="model", layout=NARROW)
-        self.second = ipywidgets.Dropdown(options=[("nothing", None), *((m, m) for m in SECOND)], description="beside NIB")
+        self.model = ipywidgets.Dropdown(options=list(dict.fromkeys([clip.name, *MODELS])), description="model", layout=MIDDLE)
+        self.second = ipywidgets.Dropdown(
+            options=[("nothing", None), *((m, m) for m in SECOND)], description="beside NIB", layout=NARROW
+        )
         self.second.value = "m2ib"
         self.scene = ipywidgets.Dropdown(description="scene", layout=WIDE)
-        self.path = ipywidgets.Text(description="own picture", placeholder="a file's path, then Enter", layout=NARROW, **now)
-        self.upload = ipywidgets.FileUpload(accept="image/*", description="upload", tooltip="a picture's file")
+        self.path = ipywidgets.Text(description="own picture", placeholder="a file's path, then Enter", layout=MIDDLE, **now)
+        self.upload = ipywidgets.FileUpload(
+            accept="image/*", description="upload", tooltip="a picture's file", layout={"width": "8em"}
+        )
         self.caption = ipywidgets.Text(description="caption", layout=WIDE, **now)
-        self.layer = ipywidgets.IntSlider(description="layer", max=1, **now)
-        self.steps = ipywidgets.IntSlider(value=10, min=1, max=64, description="steps", **now)
-        self.rule = ipywidgets.Dropdown(options=[rule for rule in RULES if rule != "adaptive"], description="rule")
-        self.lam = ipywidgets.FloatLogSlider(value=1, min=-5, max=0, step=0.05, description="λ", readout_format=".1e", **now)
-        self.paint = ipywidgets.Dropdown(description="paint over", layout=NARROW)
+        self.layer = ipywidgets.IntSlider(description="layer", max=1, layout=NARROW, **now)
+        self.steps = ipywidgets.IntSlider(value=10, min=1, max=64, description="steps", layout=NARROW, **now)
+        self.rule = ipywidgets.Dropdown(options=[rule for rule in RULES if rule != "adaptive"], description="rule", layout=SMALL)
+        self.lam = ipywidgets.FloatLogSlider(
+            value=1, min=-5, max=0, step=0.05, description="λ", readout_format=".1e", layout=NARROW, **now
+        )
+        self.paint = ipywidgets.Dropdown(description="paint over", layout=MIDDLE)
         self.message, self.picture = Message(), Picture()
         rows = [
-            [self.model, self.second],
+            [self.model, self.second, self.rule],
             [self.scene, self.path, self.upload],
             [self.caption, self.paint],
-            [self.layer, self.rule, self.steps, self.lam],
+            [self.layer, self.steps, self.lam],
         ]
-        super().__init__([*map(ipywidgets.HBox, rows), self.message, self.picture])
+        wraps = ipywidgets.Layout(flex_flow="row wrap")  # a narrow page gets more rows, not sliders too short to move
+        super().__init__([*(ipywidgets.HBox(row, layout=wraps) for row in rows), self.message, self.picture])
 
         self._bring_model()
         for control in (control for row in rows for control in row):

@@ -157,7 +157,8 @@ def describe(split: Any, word: int, patch: tuple[int, int]) -> str:
     row, column = divmod(int(split.image[word].argmax()), split.image.shape[2])
     values = ", ".join(f"{name} {signed(float(one[patch]))}" for name, one in zip(names, split.image))
     place = f"row {patch[0]}, column {patch[1]}"
-    return f"The map of “{names[word]}”, highest at row {row}, column {column}. At the framed patch, {place}: {values}."
+    highest = f"row {row}, column {column} (counted from 0)"
+    return f"The map of “{names[word]}”, highest at {highest}. At the framed patch, {place}: {values}."
 
 
 def as_png(figure: Figure) -> bytes:

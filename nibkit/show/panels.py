@@ -52,7 +52,7 @@ def describe(
     """The figure of ``draw`` in words and numbers: its alternative text."""
     att = explanation.up_to(lam)
     row, column = divmod(int(att.image[0].argmax()), att.image.shape[2])
-    where = f"row {row + 1}, column {column + 1} of {att.image.shape[1]} × {att.image.shape[2]}"
+    where = f"row {row}, column {column} (counted from 0, of {att.image.shape[1]} × {att.image.shape[2]})"
     told = [title, f"NIB's map up to λ = {lam:.2g}: sum {signed(float(att.image.sum()))}, highest at {where}"]
     told += [f"Beside it {_named(other)}'s map"] if other is not None else []
     told += [f"Beside it the picture without {explanation.removals[chosen].phrase}"] if chosen is not None else []

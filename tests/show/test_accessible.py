@@ -37,7 +37,7 @@ def test_every_control_has_a_description_and_every_picture_an_alternative_text(c
     found, alt = widget.explanation, picture.alt
     assert alt.startswith(f"“{scenes[0].caption}”: F = ") and "m2ib (paper)'s map" in alt
     row, column = np.unravel_index(int(found.attribution.image.argmax()), (7, 7))
-    assert f"highest at row {row + 1}, column {column + 1} of 7 × 7" in alt
+    assert f"highest at row {row}, column {column} (counted from 0, of 7 × 7)" in alt
     told = [*found.attribution.words_of(0), *found.bill().items()]
     told += [(f"{removal.phrase}: the map says", removal.predicted) for removal in found.removals]
     told += [("F loses", removal.real) for removal in found.removals]

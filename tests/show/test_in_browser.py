@@ -35,6 +35,8 @@ def test_the_figure_fits_the_page_and_says_what_it_shows(seven):
     natural, shown, room = seven.figure.evaluate("e => [e.naturalWidth, e.width, e.closest('.jp-OutputArea-output').clientWidth]")
     assert 600 < natural <= 1000 and shown <= room
     assert seven.figure.get_attribute("alt").startswith("“") and seven.says() == ""
+    tracks = seven.page.locator(".jupyter-widgets .noUi-target")
+    assert tracks.count() == 3 and min(tracks.evaluate_all("all => all.map(e => e.clientWidth)")) > 90  # pixels, to move in
 
 
 @pytest.mark.parametrize("name, choice", [("beside NIB", "legrad"), ("scene", 3), ("rule", "log-gauss"), ("paint over", 0)])

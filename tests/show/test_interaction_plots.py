@@ -114,7 +114,9 @@ def test_the_explorer_answers_to_words_and_patches(explorer, scene, found):
     ]
     assert f"row {lower}, column {beside}: {', '.join(values)}." in shown.alt and f'alt="{shown.alt}"' in shown.value
     highest = np.unravel_index(int(found.values[1][..., 1 + other].argmax()), (7, 7))
-    assert shown.alt.startswith(f"The map of “{scene.caption.split()[other]}”, highest at row {highest[0]}, column {highest[1]}.")
+    assert shown.alt.startswith(
+        f"The map of “{scene.caption.split()[other]}”, highest at row {highest[0]}, column {highest[1]} (counted from 0)."
+    )
 
 
 def test_the_explorer_is_a_picture_where_no_widget_can_be(explorer, scene):
