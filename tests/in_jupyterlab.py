@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WAIT = 240_000  # milliseconds at most for one thing: a busy machine
+OPEN, WAIT = 240_000, 60_000  # milliseconds at most, on a busy machine: until a notebook has run, and for one thing after that
 
 
 def start_browser() -> Iterator:
@@ -93,7 +93,7 @@ class Lab:
         nbformat.write(notebook, folder / name)
         self.trouble, self.outside = [], []
         self.page = page = browser.new_page(viewport={"width": 1280, "height": 1100})
-        page.set_default_timeout(WAIT)
+        page.set_default_timeout(OPEN)
         page.on("console", lambda message: message.type == "error" and self.trouble.append(message.text))
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
         page.route(lambda address: urlsplit(address).hostname not in ("127.0.0.1", None), self._refuse)
@@ -103,6 +103,7 @@ class Lab:
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         self.figure = page.locator(".jp-OutputArea-output .jupyter-widgets img")
         self.figure.wait_for()
+        page.set_default_timeout(WAIT)
 
     def _refuse(self, route) -> None:
         self.outside.append(route.request.url)

@@ -85,7 +85,7 @@ def test_a_picture_of_ones_own_and_a_path_that_is_not_there(seven, tmp_path):
     seven.figure.wait_for(state="detached")
     assert "own picture: there is no file" in seven.says() and "$$none$$.png" in seven.says()  # not taken for a formula
     with seven.page.expect_file_chooser() as chooser:
-        seven.page.get_by_role("button", name="upload").click()
+        seven.page.locator(".widget-upload").click()
     chooser.value.set_files(tmp_path / "mine.png")
     seven.figure.wait_for()
     assert seven.says() == "" and seven.control("own picture").input_value() == ""
