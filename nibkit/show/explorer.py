@@ -27,7 +27,7 @@ from . import explanation, panels
 from .accessible import Message, Picture, ipywidgets
 
 SECOND = [name for name in (METHODS | BEYOND) if name != "nib"]
-WIDE, MIDDLE, NARROW, SMALL = (ipywidgets.Layout(width=f"{width}em") for width in (31, 24, 20, 14))
+WIDE, MIDDLE, NARROW, SMALL = (ipywidgets.Layout(width=f"{width}em") for width in (31, 24, 21, 14))
 
 
 def explorer(clip: Clip | str | None = None, scenes: Sequence[Scene] | None = None) -> Explorer:
