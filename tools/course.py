@@ -24,8 +24,8 @@ import nbformat
 
 from nibkit.outputs import check_output, written_whole
 
+from . import launch
 from .book import BUILD, PARTS, ROOT
-from .launch import Repository, make_launchable
 from .student import FOLDER, student_version
 
 HANDOUT = Path(__file__).parent / "handout"
@@ -149,7 +149,7 @@ def gather_teachers(folder: Path, wheel: Path, paths: list[Path]) -> None:
         shutil.copy((HANDOUT if name.endswith(".py") else ROOT) / name, folder / "nbgrader")
 
 
-def build_course(out: Path, repository: Repository | None = None) -> list[Path]:
+def build_course(out: Path, repository: launch.Repository | None = None) -> list[Path]:
     """Write the two zips into the folder ``out``; returns them. ValueError if an exercise is not complete."""
     out.mkdir(parents=True, exist_ok=True)
     paths, zips = sorted(FOLDER.glob("*.ipynb")), []
@@ -158,7 +158,7 @@ def build_course(out: Path, repository: Repository | None = None) -> list[Path]:
         for who, gather in (("students", gather_students), ("teachers", gather_teachers)):
             folder = Path(name) / f"nibkit-{who}"
             gather(folder, wheel, paths)
-            make_launchable(folder, wheel.name, repository)
+            launch.make_launchable(folder, wheel.name, repository)
             zips.append(out / f"{folder.name}.zip")
             check_output("--out", zips[-1])
             with written_whole(zips[-1], "--out") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -176,7 +176,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     try:
-        repository = Repository(args.repo) if args.repo else None
+        repository = launch.Repository(args.repo) if args.repo else None
     except ValueError as error:
         parser.error(str(error))
     for path in build_course(args.out, repository):
