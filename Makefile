@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help run lab notebooks book pages student course lint test test-unit test-notebooks test-course test-browser bench results-check gpu-check wheels gpu-rehearsal clean
+.PHONY: help run lab notebooks book pages student course lint test test-unit test-notebooks test-course bench results-check gpu-check wheels gpu-rehearsal clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -57,6 +57,7 @@ test-notebooks: .venv/ready  ## nbval alone: run the notebooks and compare every
 test-course: .venv/course  ## nbgrader from the assignments to the points (adds nbgrader to .venv)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/house/test_nbgrader.py -m slow
 
+.PHONY: test-browser
 test-browser: .venv/browser  ## the explorers of 07 and 12 in JupyterLab in Chromium (adds playwright to .venv)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/show/test_in_browser.py -m slow
 
