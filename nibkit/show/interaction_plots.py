@@ -37,15 +37,16 @@ def phrase_maps(
 ) -> Figure:
     """The picture, and beside it a map for each phrase (None: for each word of the caption), all on one scale.
 
-    titles: by default the phrases. Eight maps stand in a row at most. Raises ValueError as ``Interactions.phrase``, on as many
-    titles as there are no phrases, and if the picture has another size than the one that was explained.
+    titles: by default the phrases. Six panels stand in a row at most, which a page shows whole. Raises ValueError as
+    ``Interactions.phrase``, on as many titles as there are no phrases, and if the picture has another size than the one that was
+    explained.
     """
     split = interactions.phrases(pair, phrases)
     if titles is None:
         titles = [word for word, _ in split.word_positions(0)] if phrases is None else [named(split, 0, one) for one in phrases]
     if len(titles) != len(split):
         raise ValueError(f"{len(titles)} titles for {len(split)} phrases: give one for each")
-    columns = min(1 + len(split), 9)
+    columns = min(1 + len(split), 6)
     rows = -(-(1 + len(split)) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(1.9 * columns + 0.9, 2.3 * rows), squeeze=False, layout="constrained")
     limit = float(split.cpu().heatmap(224, normalize=None).abs().max()) or 1.0

@@ -1,5 +1,7 @@
 """Figures of interactions: one scale, the right maps and numbers, a widget that answers and is a picture where none can be."""
 
+import base64
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -122,6 +124,8 @@ def test_the_explorer_answers_to_words_and_patches(explorer, scene, found):
 def test_the_explorer_is_a_picture_where_no_widget_can_be(explorer, scene):
     bundle, metadata = explorer[0]._repr_mimebundle_()
     assert bundle["image/png"].startswith("iVBOR") and "application/vnd.jupyter.widget-view+json" in bundle
+    width = int.from_bytes(base64.b64decode(bundle["image/png"])[16:20])  # pixels; seven words take two rows
+    assert len(scene.caption.split()) == 7 and 8 < width / plt.rcParams["figure.dpi"] <= 12.5  # inches: 1000 at the series' 80
     words = ", ".join(scene.caption.split())
     assert metadata == {"image/png": {"alt": f"The picture and the map of each word: {words}"}}
 
