@@ -39,8 +39,8 @@ slides: .venv/ready  ## a deck a notebook, with speaker notes, under build/slide
 student: .venv/ready  ## the notebooks without solutions and outputs, to hand out, under build/student
 	$(BIN)/python -m tools.student
 
-course: .venv/ready  ## a zip for students and a zip for teachers, under build/course
-	$(BIN)/python -m tools.course
+course: .venv/ready  ## a zip for students and one for teachers, under build/course (REPO=owner/name: with launch links)
+	$(BIN)/python -m tools.course $(if $(REPO),--repo $(REPO))
 
 lint: .venv/ready  ## style and types: ruff (format and lint) and mypy
 	$(BIN)/ruff format --check --quiet .
@@ -62,6 +62,10 @@ test-slow: .venv/ready  ## what test leaves out for its time: the students' firs
 
 test-course: .venv/course  ## nbgrader from the assignments to the points (adds nbgrader to .venv)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/house/test_nbgrader.py -m slow
+
+.PHONY: test-browser
+test-browser: .venv/browser  ## the explorers of 07 and 12 in JupyterLab in Chromium (adds playwright to .venv)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/show/test_in_browser.py -m slow
 
 bench: .venv/ready  ## the speed figures, as ratios in one run: a CSV and a figure under build (about 15 minutes)
 	@mkdir -p build
@@ -98,4 +102,8 @@ clean:  ## remove .venv and build
 
 .venv/course: .venv/ready requirements-course.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-course.txt
+	@touch $@
+
+.venv/browser: .venv/ready requirements-browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-browser.txt
 	@touch $@

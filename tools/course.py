@@ -1,6 +1,7 @@
 """A course to hand out: a zip for students and a zip for teachers.
 
-python -m tools.course     # into build/course
+python -m tools.course                      # into build/course
+python -m tools.course --repo owner/name    # with links that launch the notebooks of that repository on GitHub
 
 Students get the notebooks without solutions, the wheel with its data and a check of the set-up: nothing of the clone is needed.
 Teachers get the solutions, the points, the pages and nbgrader's source folder. What nbgrader must know of an exercise is written
@@ -24,6 +25,7 @@ import nbformat
 
 from nibkit.outputs import check_output, written_whole
 
+from . import launch
 from .book import BUILD, PARTS, ROOT
 from .hidden import hidden_tests
 from .student import FOLDER, student_version
@@ -189,7 +191,7 @@ def gather_teachers(folder: Path, wheel: Path, paths: list[Path]) -> None:
         shutil.copy((HANDOUT if name.endswith(".py") else ROOT) / name, folder / "nbgrader")
 
 
-def build_course(out: Path) -> list[Path]:
+def build_course(out: Path, repository: launch.Repository | None = None) -> list[Path]:
     """Write the two zips into the folder ``out``; returns them. ValueError if an exercise is not complete."""
     out.mkdir(parents=True, exist_ok=True)
     paths, zips = sorted(FOLDER.glob("*.ipynb")), []
@@ -198,6 +200,7 @@ def build_course(out: Path) -> list[Path]:
         for who, gather in (("students", gather_students), ("teachers", gather_teachers)):
             folder = Path(name) / f"nibkit-{who}"
             gather(folder, wheel, paths)
+            launch.make_launchable(folder, wheel.name, repository)
             zips.append(out / f"{folder.name}.zip")
             check_output("--out", zips[-1])
             with written_whole(zips[-1], "--out") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -210,7 +213,15 @@ def main() -> None:
     """Write the zips and say where they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=BUILD / "course", help="the folder that they go into")
-    for path in build_course(parser.parse_args().out):
+    parser.add_argument(
+        "--repo", metavar="OWNER/NAME", help="links lead to this repository on GitHub (OWNER/NAME@BRANCH: not main)"
+    )
+    args = parser.parse_args()
+    try:
+        repository = launch.Repository(args.repo) if args.repo else None
+    except ValueError as error:
+        parser.error(str(error))
+    for path in build_course(args.out, repository):
         print(f"{path}   {path.stat().st_size / 1e6:.1f} MB")
 
 

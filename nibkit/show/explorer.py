@@ -5,7 +5,6 @@ What is computed is in ``explanation``, how it is drawn in ``panels``; here are 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import warnings
@@ -25,14 +24,10 @@ from ..model.pictures import to_rgb
 from ..resources import MODELS
 from ..theory.quadrature import RULES
 from . import explanation, panels
-
-try:
-    import ipywidgets
-except ImportError as error:
-    raise ImportError("the explorer needs ipywidgets, which is not installed: pip install 'nibkit[notebooks]'") from error
+from .accessible import Message, Picture, ipywidgets
 
 SECOND = [name for name in (METHODS | BEYOND) if name != "nib"]
-WIDE, NARROW = ipywidgets.Layout(width="36em"), ipywidgets.Layout(width="24em")
+WIDE, MIDDLE, NARROW, SMALL = (ipywidgets.Layout(width=f"{width}em") for width in (31, 24, 21, 14))
 
 
 def explorer(clip: Clip | str | None = None, scenes: Sequence[Scene] | None = None) -> Explorer:
@@ -68,26 +63,33 @@ class Explorer(ipywidgets.VBox):
         self._settling = False
 
         now = dict(continuous_update=False)
-        self.model = ipywidgets.Dropdown(options=list(dict.fromkeys([clip.name, *MODELS])), description="model", layout=NARROW)
-        self.second = ipywidgets.Dropdown(options=[("nothing", None), *((m, m) for m in SECOND)], description="beside NIB")
+        self.model = ipywidgets.Dropdown(options=list(dict.fromkeys([clip.name, *MODELS])), description="model", layout=MIDDLE)
+        self.second = ipywidgets.Dropdown(
+            options=[("nothing", None), *((m, m) for m in SECOND)], description="beside NIB", layout=NARROW
+        )
         self.second.value = "m2ib"
         self.scene = ipywidgets.Dropdown(description="scene", layout=WIDE)
-        self.path = ipywidgets.Text(description="own picture", placeholder="a file's path, then Enter", layout=NARROW, **now)
-        self.upload = ipywidgets.FileUpload(accept="image/*", description="upload")
+        self.path = ipywidgets.Text(description="own picture", placeholder="a file's path, then Enter", layout=MIDDLE, **now)
+        self.upload = ipywidgets.FileUpload(
+            accept="image/*", description="upload", tooltip="a picture's file", layout={"width": "8em"}
+        )
         self.caption = ipywidgets.Text(description="caption", layout=WIDE, **now)
-        self.layer = ipywidgets.IntSlider(description="layer", max=1, **now)
-        self.steps = ipywidgets.IntSlider(value=10, min=1, max=64, description="steps", **now)
-        self.rule = ipywidgets.Dropdown(options=[rule for rule in RULES if rule != "adaptive"], description="rule")
-        self.lam = ipywidgets.FloatLogSlider(value=1, min=-5, max=0, step=0.05, description="λ", readout_format=".1e", **now)
-        self.paint = ipywidgets.Dropdown(description="paint over", layout=NARROW)
-        self.message, self.picture = ipywidgets.Label(), ipywidgets.Image(format="png")
+        self.layer = ipywidgets.IntSlider(description="layer", max=1, layout=NARROW, **now)
+        self.steps = ipywidgets.IntSlider(value=10, min=1, max=64, description="steps", layout=NARROW, **now)
+        self.rule = ipywidgets.Dropdown(options=[rule for rule in RULES if rule != "adaptive"], description="rule", layout=SMALL)
+        self.lam = ipywidgets.FloatLogSlider(
+            value=1, min=-5, max=0, step=0.05, description="λ", readout_format=".1e", layout=NARROW, **now
+        )
+        self.paint = ipywidgets.Dropdown(description="paint over", layout=MIDDLE)
+        self.message, self.picture = Message(), Picture()
         rows = [
-            [self.model, self.second],
+            [self.model, self.second, self.rule],
             [self.scene, self.path, self.upload],
             [self.caption, self.paint],
-            [self.layer, self.rule, self.steps, self.lam],
+            [self.layer, self.steps, self.lam],
         ]
-        super().__init__([*map(ipywidgets.HBox, rows), self.message, self.picture])
+        wraps = ipywidgets.Layout(flex_flow="row wrap")  # a narrow page gets more rows, not sliders too short to move
+        super().__init__([*(ipywidgets.HBox(row, layout=wraps) for row in rows), self.message, self.picture])
 
         self._bring_model()
         for control in (control for row in rows for control in row):
@@ -97,10 +99,10 @@ class Explorer(ipywidgets.VBox):
     def __repr__(self) -> str:
         return f"Explorer({self.model.value!r}, {self.caption.value!r})"
 
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget, and its first figure for pages without a kernel."""
-        bundle = super()._repr_mimebundle_(**options)
-        return bundle | ({"image/png": base64.b64encode(self.picture.value).decode()} if self.explanation else {})
+        picture, metadata = self.picture.bundle()
+        return super()._repr_mimebundle_(**options) | picture, metadata
 
     # --- controls that move others ------------------------------------------------------------------------------------------
 
@@ -186,16 +188,18 @@ class Explorer(ipywidgets.VBox):
     def _draw(self) -> None:
         """The figure, or in its place the error's one line."""
         try:
-            png, told = recorded(self._figure)
+            figure, told = recorded(self._figure)
         except (ValueError, TypeError, OSError) as error:
-            self.explanation, self.message.value, self.picture.layout.display = None, one_line(error), "none"
+            self.explanation = None
+            self.message.tell(one_line(error))
+            self.picture.hide()
             return
         told = [line for _, _, lines in self._kept.values() for line in lines] + told
-        self.message.value, self.picture.layout.display = " · ".join(dict.fromkeys(told)), None
-        self.picture.value = png
+        self.message.tell(" · ".join(dict.fromkeys(told)))
+        self.picture.show(*figure)
 
-    def _figure(self) -> bytes:
-        """The figure's PNG; what it needs is computed unless it is there from the last time."""
+    def _figure(self) -> tuple[bytes, str]:
+        """The figure's PNG and what it shows in words; what it needs is computed unless it is there from the last time."""
         name, caption, second = self.model.value, self.caption.value, self.second.value
         clip, scene = self.clips[name], self._scene()
         settings = (self.layer.value, self.steps.value, self.rule.value)
@@ -213,11 +217,11 @@ class Explorer(ipywidgets.VBox):
             self._kept.pop("second", None)
         similarity = f"{float(shown.attribution.similarity[0]):.2f}".replace("-", "−")
         title = f"“{caption}”: F = {similarity}, the similarity of picture and caption ({name}, cut at layer {settings[0]})"
-        figure = panels.draw(shown, title, self.lam.value, other or None, self.paint.value)
-        png = io.BytesIO()
+        what = shown, title, self.lam.value, other or None, self.paint.value
+        figure, png = panels.draw(*what), io.BytesIO()
         figure.savefig(png, format="png")
         plt.close(figure)
-        return png.getvalue()
+        return png.getvalue(), panels.describe(*what)
 
     def _keep(self, what: str, key: Any, compute: Callable[[], Any]) -> Any:
         """``compute``'s result, from the last time if nothing has changed since."""

@@ -37,15 +37,16 @@ def phrase_maps(
 ) -> Figure:
     """The picture, and beside it a map for each phrase (None: for each word of the caption), all on one scale.
 
-    titles: by default the phrases. Eight maps stand in a row at most. Raises ValueError as ``Interactions.phrase``, on as many
-    titles as there are no phrases, and if the picture has another size than the one that was explained.
+    titles: by default the phrases. Six panels stand in a row at most, which a page shows whole. Raises ValueError as
+    ``Interactions.phrase``, on as many titles as there are no phrases, and if the picture has another size than the one that was
+    explained.
     """
     split = interactions.phrases(pair, phrases)
     if titles is None:
         titles = [word for word, _ in split.word_positions(0)] if phrases is None else [named(split, 0, one) for one in phrases]
     if len(titles) != len(split):
         raise ValueError(f"{len(titles)} titles for {len(split)} phrases: give one for each")
-    columns = min(1 + len(split), 9)
+    columns = min(1 + len(split), 6)
     rows = -(-(1 + len(split)) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(1.9 * columns + 0.9, 2.3 * rows), squeeze=False, layout="constrained")
     limit = float(split.cpu().heatmap(224, normalize=None).abs().max()) or 1.0
@@ -101,20 +102,17 @@ def word_explorer(image: plots.Picture, interactions: Interactions, pair: int = 
 
     Where no kernel runs (a page of the book) it is the figure that ``phrase_maps`` makes of all words.
     """
-    try:
-        import ipywidgets
-    except ImportError as error:
-        raise ImportError("word_explorer needs ipywidgets, which is not installed: pip install 'nibkit[notebooks]'") from error
+    from .accessible import Picture, ipywidgets  # optional: says so where it is not installed
 
     split = interactions.phrases(pair)
-    still = phrase_maps(image, interactions, pair)
-    static = as_png(still)
+    static = Picture()
 
     class Explorer(ipywidgets.VBox):
         """A box that is a picture where widgets can't be shown."""
 
-        def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-            return super()._repr_mimebundle_(**options) | {"image/png": static}
+        def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            picture, metadata = static.bundle()
+            return super()._repr_mimebundle_(**options) | picture, metadata
 
     words = [word for word, _ in split.word_positions(0)]
     first, *patch = map(int, np.unravel_index(int(split.image.abs().argmax()), split.image.shape))
@@ -124,11 +122,13 @@ def word_explorer(image: plots.Picture, interactions: Interactions, pair: int = 
         ipywidgets.IntSlider(value=place, min=0, max=size - 1, description=name, continuous_update=False)
         for place, size, name in zip(patch, split.image.shape[1:], ("patch: row", "column"))
     )
-    shown = ipywidgets.Image(format="png")
+    static.show(as_png(phrase_maps(image, interactions, pair)), "The picture and the map of each word: " + ", ".join(words))
+    shown = Picture()
     limit = float(split.cpu().heatmap(224, normalize=None).abs().max()) or 1.0
 
     def draw(_: dict[str, Any] | None = None) -> None:
-        shown.value = as_png(chosen(image, split, word.value, (row.value, column.value), limit))
+        place = row.value, column.value
+        shown.show(as_png(chosen(image, split, word.value, place, limit)), describe(split, word.value, place))
 
     for control in (word, row, column):
         control.observe(draw, names="value")
@@ -150,6 +150,16 @@ def chosen(image: plots.Picture, split: Any, word: int, patch: tuple[int, int], 
         of_patch[0, places[0]] = split.image[row][patch]
     draw_words(replace(split[[0]], text=of_patch), 0, below)
     return fig
+
+
+def describe(split: Any, word: int, patch: tuple[int, int]) -> str:
+    """The figure of ``chosen`` in words and numbers: its alternative text."""
+    names = [text for text, _ in split.word_positions(0)]
+    row, column = divmod(int(split.image[word].argmax()), split.image.shape[2])
+    values = ", ".join(f"{name} {signed(float(one[patch]))}" for name, one in zip(names, split.image))
+    place = f"row {patch[0]}, column {patch[1]}"
+    highest = f"row {row}, column {column} (counted from 0)"
+    return f"The map of “{names[word]}”, highest at {highest}. At the framed patch, {place}: {values}."
 
 
 def as_png(figure: Figure) -> bytes:

@@ -42,6 +42,33 @@ def draw(
     return fig
 
 
+def describe(
+    explanation: Explanation,
+    title: str,
+    lam: float = 1.0,
+    other: Attribution | None = None,
+    chosen: int | None = None,
+) -> str:
+    """The figure of ``draw`` in words and numbers: its alternative text."""
+    att = explanation.up_to(lam)
+    row, column = divmod(int(att.image[0].argmax()), att.image.shape[2])
+    where = f"row {row}, column {column} (counted from 0, of {att.image.shape[1]} × {att.image.shape[2]})"
+    told = [title, f"NIB's map up to λ = {lam:.2g}: sum {signed(float(att.image.sum()))}, highest at {where}"]
+    told += [f"Beside it {_named(other)}'s map"] if other is not None else []
+    told += [f"Beside it the picture without {explanation.removals[chosen].phrase}"] if chosen is not None else []
+    told.append("Words: " + ", ".join(f"{word} {signed(value)}" for word, value in explanation.attribution.words_of(0)))
+    told.append("The bill: " + ", ".join(f"{name} {signed(value)}" for name, value in explanation.bill().items()))
+    losses = [f"{r.phrase}: the map says {signed(r.predicted)}, F loses {signed(r.real)}" for r in explanation.removals]
+    told += ["Painted over: " + "; ".join(losses)] if losses else []
+    return ". ".join(told) + "."
+
+
+def _named(other: Attribution) -> str:
+    """The method, with its variant where it has one."""
+    variant = (other.options or {}).get("variant")
+    return other.method + (f" ({variant})" if variant else "")
+
+
 def _draw_pictures(fig: Figure, explanation: Explanation, lam: float, other: Attribution | None, chosen: int | None) -> None:
     """The upper row: four places, filled from the left."""
     places = iter([fig.add_axes((0.02 + 0.245 * i, 0.555, 0.225, 0.34)) for i in range(4)])
@@ -54,10 +81,8 @@ def _draw_pictures(fig: Figure, explanation: Explanation, lam: float, other: Att
     )
     if other is not None:
         limit = _largest(other)
-        variant = (other.options or {}).get("variant")
-        name = other.method + (f" ({variant})" if variant else "")
         _note(
-            plots.overlay(explanation.picture, other, 0, next(places), limit, name),
+            plots.overlay(explanation.picture, other, 0, next(places), limit, _named(other)),
             f"full colour: ±{limit:.0f}, its own unit" if limit >= 100 else f"full colour: ±{limit:.2g}, its own unit",
         )
     if chosen is not None:

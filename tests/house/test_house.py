@@ -31,8 +31,11 @@ DECLARED = {
 }
 
 
+EXTRAS = ("requirements-course.txt", "requirements-browser.txt")
+
+
 def pins(*names: str) -> dict[str, str]:
-    text = "".join((ROOT / name).read_text() for name in names or ("requirements.txt", "requirements-course.txt"))
+    text = "".join((ROOT / name).read_text() for name in names or ("requirements.txt", *EXTRAS))
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     found = [re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][^+\s;]*)", line) for line in lines]
     assert all(found), [line for line, match in zip(lines, found) if not match]
@@ -78,7 +81,7 @@ def test_what_a_pin_needs_is_pinned_too():
     installed_here = {canonicalize_name(found.metadata["Name"]) for found in importlib.metadata.distributions()}
     for name, version in pinned.items():
         if name not in everywhere and name not in installed_here:
-            continue  # the course's extra is installed by make test-course alone
+            continue  # an extra is installed by its own target alone
         installed = importlib.metadata.distribution(name)
         if installed.version.split("+")[0] != version:
             continue  # not the environment of the pins (gpu-check): says nothing about them
@@ -101,8 +104,9 @@ def test_every_import_is_declared():
                 assert name in DECLARED, f"{where} imports {top}, which pyproject.toml does not declare"
 
 
-def test_the_course_adds_pins_and_changes_none():
-    assert not pins("requirements.txt").keys() & pins("requirements-course.txt").keys()
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_adds_pins_and_changes_none(extra):
+    assert not pins("requirements.txt").keys() & pins(extra).keys()
 
 
 def test_torchvision_is_nowhere():

@@ -1,6 +1,7 @@
 """The explorer: a change is computed once, what follows from it comes along, and what can't be read is told in one line."""
 
 import datetime
+import html
 import io
 import warnings
 
@@ -63,17 +64,19 @@ def explorer(clip, scenes, calls, monkeypatch):
 
 
 def shown(widget) -> bytes:
-    return bytes(widget.picture.value)
+    return widget.picture.png
 
 
 def test_begins_with_a_picture_that_a_page_without_a_kernel_shows(clip, scenes, calls):
     widget = widgets.explorer(clip, scenes)
     assert isinstance(widget, ipywidgets.Widget) and calls == [("nib", 9), ("m2ib", None)]
-    bundle = widget._repr_mimebundle_()
-    picture = Image.open(io.BytesIO(widget.picture.value))
+    bundle, metadata = widget._repr_mimebundle_()
+    picture = Image.open(io.BytesIO(widget.picture.png))
     assert picture.width <= 1000 and bundle["image/png"].startswith("iVBOR")
     assert bundle["text/plain"] == f"Explorer('shapes', {scenes[0].caption!r})"
     assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert metadata == {"image/png": {"alt": widget.picture.alt}}
+    assert f'alt="{widget.picture.alt}"' in html.unescape(widget.picture.value)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_begins_with_a_picture_that_a_page_without_a_kernel_shows(clip, scenes, 
 def test_a_change_computes_what_depends_on_it_once_and_draws_again(explorer, calls, control, value, made):
     before = shown(explorer)
     getattr(explorer, control).value = value
-    assert calls == made and shown(explorer) != before and explorer.message.value == ""
+    assert calls == made and shown(explorer) != before and explorer.message.text == ""
 
 
 def test_a_new_scene_brings_its_caption_and_its_objects(explorer, scenes):
@@ -109,7 +112,7 @@ def test_a_model_of_another_world_brings_scenes_of_that_world(explorer, calls, s
     assert explorer.caption.value == "a red ring"  # the same world: the picture and the question stay
     calls.clear()
     explorer.model.value = "emoji"
-    assert calls == [("nib", 9)] and explorer.message.value == ""
+    assert calls == [("nib", 9)] and explorer.message.text == ""
     assert explorer.caption.value == nk.emoji.sample(12, seed=77, captions="one", objects=3)[0].caption
     explorer.model.value = "shapes"
     assert explorer.caption.value == scenes[0].caption
@@ -123,7 +126,7 @@ def test_every_method_stands_beside_nib(explorer, monkeypatch):
     for name in names:
         before = shown(explorer)
         explorer.second.value = name
-        assert shown(explorer) != before and explorer.message.value == ""
+        assert shown(explorer) != before and explorer.message.text == ""
 
 
 def test_a_picture_of_ones_own(explorer, scenes, calls, tmp_path):
@@ -147,25 +150,25 @@ def test_a_picture_of_ones_own(explorer, scenes, calls, tmp_path):
 
 def test_what_cannot_be_read_is_told_in_the_figures_place(explorer, tmp_path):
     explorer.caption.value = "  "
-    assert "caption 0 is empty" in explorer.message.value and explorer.picture.layout.display == "none"
-    assert explorer.explanation is None and "image/png" not in explorer._repr_mimebundle_()
+    assert "caption 0 is empty" in explorer.message.text and explorer.picture.value == ""
+    assert explorer.explanation is None and "image/png" not in explorer._repr_mimebundle_()[0]
     explorer.caption.value = "a red ring"
-    assert explorer.message.value == "" and explorer.picture.layout.display is None
+    assert explorer.message.text == explorer.message.value == "" and explorer.picture.value != ""
     explorer.path.value = str(tmp_path / "none.png")
-    assert "own picture: there is no file" in explorer.message.value and explorer.picture.layout.display == "none"
+    assert "own picture: there is no file" in explorer.message.text and explorer.picture.value == ""
 
 
 def test_warnings_stand_in_the_message_line_as_long_as_they_hold(explorer):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         explorer.caption.value = "a red wug"
-        assert explorer.message.value == "caption 0: this model does not know 'wug'"
+        assert explorer.message.text == "caption 0: this model does not know 'wug'"
         explorer.lam.value = 0.5
-        assert "'wug'" in explorer.message.value
+        assert "'wug'" in explorer.message.text
         explorer.layer.value = 12
-        assert "'wug'" in explorer.message.value and "cut explains nothing" in explorer.message.value
+        assert "'wug'" in explorer.message.text and "cut explains nothing" in explorer.message.text
         explorer.layer.value, explorer.caption.value = 9, "a red ring"
-        assert explorer.message.value == ""
+        assert explorer.message.text == ""
 
 
 def test_no_scenes_is_an_error(clip):

@@ -1,6 +1,7 @@
 """Figures of interactions: one scale, the right maps and numbers, a widget that answers and is a picture where none can be."""
 
-import ipywidgets
+import base64
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -103,18 +104,30 @@ def test_the_explorer_answers_to_words_and_patches(explorer, scene, found):
     assert [label for label, _ in parts["word"].options] == scene.caption.split() and len(drawn) == 1
     word, (row, column) = drawn.pop()
     assert float(found.values[1, row, column, 1 + word].abs()) == float(found.values[1][..., 1:8].abs().max())
-    (shown,) = (part for part in widget.children if isinstance(part, ipywidgets.Image))
-    before = bytes(shown.value)
+    shown = widget.children[-1]
+    before = shown.png
     parts["word"].value = other = (word + 1) % 7
     parts["patch: row"].value = lower = (row + 1) % 7
     parts["column"].value = beside = (column + 1) % 7
     assert drawn == [(other, (row, column)), (other, (lower, column)), (other, (lower, beside))]
-    assert bytes(shown.value).startswith(b"\x89PNG") and bytes(shown.value) != before and plt.get_fignums() == []
+    assert shown.png.startswith(b"\x89PNG") and shown.png != before and plt.get_fignums() == []
+    values = [
+        f"{name} {figures.signed(float(found.values[1, lower, beside, 1 + i]))}" for i, name in enumerate(scene.caption.split())
+    ]
+    assert f"row {lower}, column {beside}: {', '.join(values)}." in shown.alt and f'alt="{shown.alt}"' in shown.value
+    highest = np.unravel_index(int(found.values[1][..., 1 + other].argmax()), (7, 7))
+    assert shown.alt.startswith(
+        f"The map of “{scene.caption.split()[other]}”, highest at row {highest[0]}, column {highest[1]} (counted from 0)."
+    )
 
 
-def test_the_explorer_is_a_picture_where_no_widget_can_be(explorer):
-    bundle = explorer[0]._repr_mimebundle_()
-    assert bundle["image/png"].startswith(b"\x89PNG") and "application/vnd.jupyter.widget-view+json" in bundle
+def test_the_explorer_is_a_picture_where_no_widget_can_be(explorer, scene):
+    bundle, metadata = explorer[0]._repr_mimebundle_()
+    assert bundle["image/png"].startswith("iVBOR") and "application/vnd.jupyter.widget-view+json" in bundle
+    width = int.from_bytes(base64.b64decode(bundle["image/png"])[16:20])  # pixels; seven words take two rows
+    assert len(scene.caption.split()) == 7 and 8 < width / plt.rcParams["figure.dpi"] <= 12.5  # inches: 1000 at the series' 80
+    words = ", ".join(scene.caption.split())
+    assert metadata == {"image/png": {"alt": f"The picture and the map of each word: {words}"}}
 
 
 def test_what_is_chosen_is_what_is_drawn(found, scene):

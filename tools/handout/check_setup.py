@@ -53,7 +53,8 @@ def check_kernel() -> str:
     cell = nbformat.v4.new_code_cell("import sys, nibkit\nprint(sys.executable)")
     notebook = nbformat.v4.new_notebook(cells=[cell])
     try:
-        nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+        quiet = ["--log-level=ERROR"]  # a kernel's warnings are not about the set-up
+        nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120, extra_arguments=quiet).execute()
     except Exception as error:  # of whatever kind: the kernel is not of use
         said = str(error).strip().splitlines()[-1]
         kernel = "python -m ipykernel install --sys-prefix --name python3"
