@@ -61,6 +61,8 @@ def test_outputs_are_clean(path):
     for cell in code_cells(path):
         for output in cell.outputs:
             assert output.output_type != "error", cell.source
+            if "image/png" in output.get("data", {}):
+                assert output.metadata["image/png"]["alt"], "a figure without alternative text: nk.plots.use_style() gives it one"
             assert output.get("name") != "stderr", output.text
             assert not {"image/svg+xml", "application/pdf"} & set(output.get("data", {})), cell.source
             shown = [str(value) for kind, value in output.get("data", {}).items() if kind.startswith("text/")]
@@ -88,6 +90,27 @@ def test_is_built_like_the_others(path):
             assert cell.source.strip(), "an empty code cell"
             assert len(cell.source.splitlines()) <= 30, cell.source
             assert max(map(len, cell.source.splitlines())) <= 88, cell.source  # a page clips what is longer
+
+
+@by_notebook
+def test_opens_and_ends_like_the_others(path):
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    opening, ending = texts[0], next(text for text in texts if "## What we found" in text)
+    assert re.search(r"\*\*[^*]+\?\*\*", opening), "the opening asks a question, in bold"
+    assert "**After this notebook you can**" in opening
+    assert re.search(r"^\*\*Time\*\* \d+ minutes.*, \d+ more with all exercises · \*\*You need\*\* .+\.$", opening, re.M)
+    marks = [ending.find(mark) for mark in ("## What we found", "*Measured on", "*Not shown", "**Next:**", "## Exercises")]
+    assert marks == sorted(marks) and marks[0] >= 0, "what we found, measured on, not shown, next, exercises"
+
+
+@by_notebook
+def test_exercises_are_headed_alike_and_their_hints_are_folded(path):
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    tasks = [text for text in texts if re.search(r"^\*\*\d+\. .+?\*\* \((easy|medium|hard), \d+ minutes\)\. ", text, re.M)]
+    headed = sum(bool(re.search(r"\((easy|medium|hard\w*), \d+ minutes", text)) for text in texts)
+    assert len(tasks) == headed >= 2
+    for text in tasks:
+        assert "<details><summary>Hint" in text and "*Hint" not in text, text[:60]
 
 
 @by_notebook

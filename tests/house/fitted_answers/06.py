@@ -4,16 +4,16 @@ Exercise 4 asks for two numbers: there is nothing to fit.
 """
 
 FITTED = {
-    "exercise_1": {
+    "by_hand": {
         "b positive, as in the check": "return 2 / 3 * a**2 * abs(b), 1 / 3 * a**2 * abs(b)",
     },
-    "exercise_2": {
+    "a_width_for_each": {
         "whole exponents, as in the check": """
             p, q = max(round(p), 1), round(q)
             return p / (p + q), q / (p + q)
         """,
     },
-    "exercise_3": {
+    "another_baseline": {
         "weights that add up to 1, as in the check": """
             def importance_from(F, z, start, lam, weights):
                 slopes = (gradient(F, start + float(l) * (z - start)) for l in lam)

@@ -1,7 +1,7 @@
 """Hidden tests of notebook 05. ``tools/hidden.py`` says how they are named and where they go."""
 
 
-def hidden_exercise_1(trapezoid):
+def hidden_the_trapezoid_rule(trapezoid):
     """Few cells, by hand."""
     import numpy as np
 
@@ -13,14 +13,14 @@ def hidden_exercise_1(trapezoid):
         assert np.allclose(weights[order], wanted), f"n = {n}: the weights are {wanted}, not {weights[order]}"
 
 
-def hidden_exercise_2(left_interval):
+def hidden_the_left_sum(left_interval):
     """Few steps and many, by hand."""
     for n, wanted in ((1, (-0.5, 0.5)), (2, (-0.25, 0.75)), (10, (-0.05, 0.95)), (500, (-0.001, 0.999))):
         lower, upper = left_interval(n)
         assert abs(lower - wanted[0]) + abs(upper - wanted[1]) < 1e-12, f"n = {n}: {wanted}, not {(lower, upper)}"
 
 
-def hidden_exercise_3(steps_needed):
+def hidden_steps_for_a_layer_norm(steps_needed):
     """1/2n ≤ √(eps/3)/s is 3s² ≤ 4n²·eps: the first whole n is counted."""
     for std, more in ((4.0, {}), (0.001, {}), (1.0, {"eps": 1e-6}), (0.03, {"eps": 1e-8}), (10.0, {"eps": 1e-3})):
         eps, wanted = more.get("eps", 1e-5), 1
@@ -30,7 +30,7 @@ def hidden_exercise_3(steps_needed):
         assert found == wanted, f"std {std}, eps {eps}: {wanted} steps, not {found}"
 
 
-def hidden_exercise_4(log_rule_with_foot):
+def hidden_a_rule_with_a_foot(log_rule_with_foot):
     """Gauss and Legendre's nodes on [−1, 1], carried to log λ by hand."""
     import numpy as np
 

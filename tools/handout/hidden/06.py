@@ -1,14 +1,14 @@
 """Hidden tests of notebook 06. ``tools/hidden.py`` says how they are named and where they go."""
 
 
-def hidden_exercise_1(by_hand):
+def hidden_by_hand(by_hand):
     """Worked out at other places, with negative numbers and zeros."""
     for a, b, wanted in ((3.0, -2.0, (-12, -6)), (-2.0, 3.0, (8, 4)), (0.0, 5.0, (0, 0)), (0.3, 1.0, (0.06, 0.03))):
         first, second = (float(value) for value in by_hand(a, b))
         assert abs(first - wanted[0]) + abs(second - wanted[1]) < 1e-9, f"at ({a}, {b}): {wanted}, not {(first, second)}"
 
 
-def hidden_exercise_2(own_widths):
+def hidden_a_width_for_each(own_widths):
     """Exponents that are not whole numbers; the two parts are in the ratio p to q and add up to F = 1."""
     for p, q in ((0.5, 1.5), (0.1, 0.3), (7.0, 0.25), (1e-3, 1.0)):
         first, second = (float(value) for value in own_widths(p, q))
@@ -16,7 +16,7 @@ def hidden_exercise_2(own_widths):
         assert abs(q * first - p * second) < 1e-12, f"p = {p}, q = {q}: {first} and {second} are not as p to q"
 
 
-def hidden_exercise_3(importance_from, fair_baseline, vector):
+def hidden_another_baseline(importance_from, fair_baseline, vector):
     """Straight lines and small rules by hand, with one to three elements, and weights that do not add up to 1."""
     import numpy as np
 
@@ -33,7 +33,7 @@ def hidden_exercise_3(importance_from, fair_baseline, vector):
     assert np.allclose(fair_baseline, [1, 0]), f"the head sends x = 0 to (1, 0), not to {fair_baseline}"
 
 
-def hidden_exercise_4(coefficients):
+def hidden_a_sign_that_misleads(coefficients):
     """The two conditions in plain numbers; F(1, 0) is 0."""
     a, b = (float(value) for value in coefficients())
     for z_2 in (0.1, 40.0):
