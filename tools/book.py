@@ -87,7 +87,7 @@ def prepare(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, lis
     """The notebook for the book, and the claims whose badges can be linked to in it.
 
     A badge links to the ledger's page in the book and has an anchor, ``claim-T1.2``. Folded are solutions, and code that only
-    draws: cells of more than ``LONG`` lines whose only output is pictures.
+    draws: cells of more than ``LONG`` lines whose only output is pictures. Figures keep their alternative texts.
     """
     notebook, claims = copy.deepcopy(notebook), []
 
@@ -103,6 +103,10 @@ def prepare(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, lis
         for output in outputs:
             if "text/html" in output.get("data", {}):
                 output.data["text/html"] = BADGE.sub(anchored, output.data["text/html"])
+        if alts := [
+            output.metadata["image/png"]["alt"] for output in outputs if "alt" in output.get("metadata", {}).get("image/png", {})
+        ]:
+            cell.metadata["mystnb"] = {"image": {"alt": " ".join(alts)}}
         pictures = bool(outputs) and all("image/png" in output.get("data", {}) for output in outputs)
         if cell.cell_type == "code" and "### BEGIN SOLUTION" in cell.source:
             fold(cell, "a solution")
@@ -114,7 +118,7 @@ def prepare(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, lis
 def fold(cell: nbformat.NotebookNode, what: str) -> None:
     """Show a cell's code only when it is asked for."""
     cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
-    cell.metadata["mystnb"] = {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
+    cell.metadata.setdefault("mystnb", {}).update(code_prompt_show=f"Show {what}", code_prompt_hide=f"Hide {what}")
 
 
 def to_the_cells(ledger: str, notebook: str, claims: list[str]) -> str:

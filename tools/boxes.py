@@ -1,7 +1,7 @@
-"""Boxes for theorems, proofs, definitions and common mistakes, folded hints, and anchors of equations, from plain markdown.
+"""Boxes for theorems, proofs, definitions and common mistakes, and anchors of equations, from plain markdown.
 
 The notebooks mark them as any reader of markdown sees them: a head in bold or italics (**Definition.**, *Proof.*, and in a quote
-**Theorem 1**), the sign ∎ at a proof's end, *Hint:*, and ``\\tag{10}`` or "(5.1)" at the end of a formula.
+**Theorem 1**), the sign ∎ at a proof's end, and ``\\tag{10}`` or "(5.1)" at the end of a formula.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 from docutils import nodes
 
 HEAD = re.compile(r"(Theorem \d|Proposition|Lemma|Definition|Proof|Common mistakes)\b")
-HINT = re.compile(r"Hints?( \d)?:$")
 END = "∎"
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 WRITTEN = re.compile(r"\\qquad\s*(?:\\text\{)?\((\d+(?:\.\d+)?)(, [^)]*)?\)\}?(?:\\text\{([^}]*)\})?\s*$")  # (5.1) as plain text
@@ -20,7 +19,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def make_boxes(document: nodes.document) -> None:
-    """Put every statement and proof into a box of its own, and fold every hint."""
+    """Put every statement and proof into a box of its own."""
     for paragraph in document.findall(nodes.paragraph):  # MyST begins one with an empty text where bold type comes first
         paragraph.children = [child for child in paragraph if not isinstance(child, nodes.Text) or child.astext()]
     for quote in list(document.findall(nodes.block_quote)):
@@ -49,9 +48,6 @@ def boxed(parent: nodes.Element, waiting: list[nodes.Node]) -> list[nodes.Node]:
         elif at:
             before, rest = split(first, at)
             waiting[:0] = [before, rest] if before.astext().strip() else [rest]
-        elif kind == "hint":
-            done += [nodes.raw("", '<details class="hint"><summary>Hint</summary>', format="html"), without_head(first)]
-            done.append(nodes.raw("", "</details>", format="html"))
         else:
             body = up_to_the_end([first, *waiting]) if kind == "proof" else statement([first, *waiting])
             del waiting[: max(len(body) - 1, 0)]
@@ -71,8 +67,6 @@ def head_of(paragraph: nodes.Element, at: int, quoted: bool = False) -> str | No
     if at >= len(paragraph) or not isinstance(node := paragraph[at], nodes.strong | nodes.emphasis):
         return None
     text = node.astext()
-    if HINT.match(text):
-        return "hint"
     if not (found := HEAD.match(text)) or quoted and not isinstance(node, nodes.strong):
         return None
     if not (quoted or text.endswith((".", ":")) or at == 0 and text == "Proof"):

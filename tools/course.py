@@ -4,9 +4,9 @@ python -m tools.course                      # into build/course
 python -m tools.course --repo owner/name    # with links that launch the notebooks of that repository on GitHub
 
 Students get the notebooks without solutions, the wheel with its data and a check of the set-up: nothing of the clone is needed.
-Teachers get the solutions, the points, the pages and nbgrader's source folder. What nbgrader must know of an exercise is written
-into these copies; it is read from the marks in the notebooks: the heading's difficulty and ``### BEGIN SOLUTION``. Hidden tests
-(``tools/hidden.py``) go into nbgrader's source alone, the written questions of ``docs/questions.md`` to the students, too.
+Teachers get the solutions, the points, slides, the pages and nbgrader's source folder. What nbgrader must know of an exercise is
+written into these copies; it is read from the marks in the notebooks: the heading's difficulty and ``### BEGIN SOLUTION``. Hidden
+tests (``tools/hidden.py``) go into nbgrader's source alone, the written questions of ``docs/questions.md`` to the students, too.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from nibkit.outputs import check_output, written_whole
 from . import launch
 from .book import BUILD, PARTS, ROOT
 from .hidden import hidden_tests
+from .slides import build_slides
 from .student import FOLDER, student_version
 
 HANDOUT = Path(__file__).parent / "handout"
@@ -182,6 +183,7 @@ def gather_teachers(folder: Path, wheel: Path, paths: list[Path]) -> None:
         place = folder / path.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
+    build_slides(folder / "slides", paths)
     (folder / "points.md").write_text(points_page(paths), encoding="utf-8")
     for path in paths:
         place = folder / "nbgrader" / "source" / path.stem

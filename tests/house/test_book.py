@@ -34,8 +34,7 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.links, self.mentions, self.loaded, self.ids, self.text, self.math = [], [], [], set(), "", 0
-        self.open = []
+        self.links, self.mentions, self.loaded, self.open, self.ids, self.text, self.math = [], [], [], [], set(), "", 0
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
@@ -138,7 +137,9 @@ def test_what_is_marked_is_boxed_folded_numbered_and_linked(book, html, path):
     text = (book / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
     marks = re.findall(HEADS, source)
     assert len(re.findall(r'<div class="[^"]*\bbox-\w+', text)) == len(marks), marks
-    assert text.count('<details class="hint"') == len(re.findall(r"(?m)(?:^| )\*Hint:\*", source))
+    assert text.count("<details><summary>Hint") == source.count("<details><summary>Hint") >= 2
+    alts = re.findall(r'<img [^>]*?alt="([^"]*)"[^>]*?src="\.\./_images', text)
+    assert alts and all(alt and not alt.endswith(".png") for alt in alts), "a figure without alternative text"
     assert text.count("Show a solution") == sum("### BEGIN SOLUTION" in cell.source for cell in cells)
     numbers = re.findall(r"\\tag\{([\d., ]+)|\\qquad *(?:\\text\{)?\((\d[\d.]*)[^$]{0,40}\$\$", source)
     found = {f"eq-{number}" for pair in numbers for number in re.split(", *", pair[0] or pair[1]) if number}

@@ -1,4 +1,4 @@
-"""What the book makes of plain markdown, piece by piece: docstrings, boxes, hints, anchors, mentions, folded cells."""
+"""What the book makes of plain markdown, piece by piece: docstrings, boxes, anchors, mentions, folded cells."""
 
 import nbformat
 import pytest
@@ -119,18 +119,6 @@ def test_a_proof_under_a_heading_of_its_own_is_a_box():
     document = read("# Page\n\n## Proof *(optional)*\n\nFirst.\n\nLast. ∎\n\nAfter.")
     (proof,) = document.findall(nodes.admonition)
     assert proof[0].astext() == "Proof" and proof[-1].astext() == "Last. ∎" and proof.parent[-1].astext() == "After."
-
-
-def test_hints_are_folded():
-    document = read("**1. Do it.** Return a number.\n\n*Hint:* use `x`.\n\n**2.** Return two. *Hint:* and `y`.")
-    assert [type(node).__name__ for node in document] == ["paragraph", "raw", "paragraph", "raw"] + [
-        "paragraph",
-        "raw",
-        "paragraph",
-        "raw",
-    ]
-    assert [node.astext() for node in document.findall(nodes.paragraph)][1::2] == ["use x.", "and y."]
-    assert all("<details" in document[i].astext() and document[i + 2].astext() == "</details>" for i in (1, 5))
 
 
 def test_numbered_formulas_and_theorems_have_ids():

@@ -135,6 +135,8 @@ def test_the_zips_hold_what_they_should(zips):
             cell.source = re.sub(r"\n### BEGIN HIDDEN TESTS\n.*\n### END HIDDEN TESTS$", "", cell.source, flags=re.S)
         kept = [(cell.source, cell.metadata) for cell in student_version(source).cells if cell.cell_type == "code"]
         assert kept == [(cell.source, cell.metadata) for cell in given.cells if cell.cell_type == "code"]
+    decks = sorted(path.stem for path in (teachers / "slides").glob("[0-9]*.html"))
+    assert decks == [path.stem for path in PATHS] and not list(students.rglob("*.html"))
     points = (teachers / "points.md").read_text()
     assert "| 1 | A caption that is wrong | easy | 5 | 2 |" in points and "| | written question | | | 4 |" in points
     assert all(f"## {path.stem}" in points for path in PATHS)
