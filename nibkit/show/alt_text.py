@@ -15,7 +15,9 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 MOST = 600  # characters: screen readers can't skip within an alternative text
@@ -25,7 +27,8 @@ def alt_text(figure: Figure) -> str:
     """The figure in words: its title, then each panel's (alike ones once); at most ``MOST`` characters."""
     bars = {bar.ax for ax in figure.axes for bar in _color_bars(ax)}
     panels = [_panel(ax) for ax in figure.axes if ax not in bars]
-    told = list(dict.fromkeys(filter(None, [_plain(figure.get_suptitle()), *panels])))
+    shared = ["; ".join(_names(legend)) for legend in figure.legends]
+    told = list(dict.fromkeys(filter(None, [_plain(figure.get_suptitle()), *panels, *shared])))
     ended = [part if part.endswith(("?", "!", "…")) else part.rstrip(".") + "." for part in told]
     text = " ".join(ended) or f"A figure of {len(panels)} panel{'s' * (len(panels) != 1)} without words."
     return text if len(text) <= MOST else text[: MOST - 1].rsplit(" ", 1)[0] + "…"
@@ -64,12 +67,14 @@ def _panel(ax: Axes) -> str:
     """One panel: title, "y against x" with what is drawn, the legend's names; words that stand alone in it."""
     title, x, y = (_plain(text) for text in (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()))
     axes = f"{y} against {x}" if x and y else x or y
-    legend = ax.get_legend()
-    names = [_plain(text.get_text()) for text in legend.get_texts()] if legend else []
-    kind = _kind(ax)
-    drawn = ": ".join(filter(None, [kind, ", ".join(filter(None, names))]))
+    drawn = ": ".join(filter(None, [_kind(ax), ", ".join(_names(ax.get_legend()))]))
     words = "" if title or axes else " ".join(_plain(text.get_text()) for text in ax.texts if isinstance(text, Text))
     return ": ".join(filter(None, [title, f"{axes} ({drawn})" if axes and drawn else axes or drawn, words]))
+
+
+def _names(legend: Legend | None) -> list[str]:
+    """What a legend names."""
+    return list(filter(None, (_plain(text.get_text()) for text in legend.get_texts()))) if legend else []
 
 
 def _kind(ax: Axes) -> str:
@@ -78,11 +83,20 @@ def _kind(ax: Axes) -> str:
         return ""
     if any(isinstance(collection, PathCollection) for collection in ax.collections):
         return "points"
-    if ax.containers:
+    if any(isinstance(container, BarContainer) for container in ax.containers):
         return "bars"
+    if any(isinstance(container, ErrorbarContainer) for container in ax.containers):
+        return "points with intervals"
     return "lines" if ax.lines else ""
 
 
 def _plain(text: str) -> str:
-    """Text without TeX's signs and line breaks."""
-    return " ".join(re.sub(r"[$\\{}]|mathrm|mathbf", "", text).split())
+    """Text without line breaks; formulas between dollars read as words: $\\hat\\lambda$ is "hat lambda", $10^{-3}$ is "10^-3"."""
+    words = re.sub(r"(?<!\\)\$(.+?)(?<!\\)\$", lambda formula: _spoken(formula[1]), text)
+    return " ".join(words.replace("\\$", "$").split())
+
+
+def _spoken(formula: str) -> str:
+    """TeX without its signs: commands are words, those of type faces and sizes nothing."""
+    spoken = re.sub(r"\\(?:math\w+|text|left|right|[,;! ])", "", formula.replace("}{", "} {"))
+    return re.sub(r"[{}]", "", re.sub(r"\\(\w+)", r" \1 ", spoken))

@@ -1,5 +1,8 @@
 """Alternative text: a figure's titles, axes, legends and words; stored beside the PNG by a notebook's kernel."""
 
+import sys
+import types
+
 import nbformat
 import pytest
 from matplotlib import pyplot as plt
@@ -53,7 +56,32 @@ def test_it_ends_at_a_word():
     assert len(alt_text(figure)) <= MOST and alt_text(figure).endswith("word…")
 
 
-def test_outside_of_a_notebook_nothing_happens():
+def test_intervals_and_a_legend_of_the_whole_figure():
+    figure, ax = plt.subplots()
+    ax.errorbar([1, 2], [1, 2], [0.1, 0.1], fmt="o", label="nib")
+    ax.set(xlabel="skill", ylabel="quality")
+    figure.legend()
+    assert alt_text(figure) == "quality against skill (points with intervals). nib."
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (r"$\frac{a}{b}$ of $\hat\lambda$", "frac a b of hat lambda."),
+        (r"cost {1, 2} at \$5, mathbf", "cost {1, 2} at $5, mathbf."),
+        (r"$10^{-3}$, $\mathrm{eps}$", "10^-3, eps."),
+    ],
+)
+def test_formulas_are_read_as_words(text, told):
+    figure = plt.figure()
+    figure.suptitle(text)
+    assert alt_text(figure) == told
+
+
+def test_outside_of_a_notebook_nothing_happens(monkeypatch):
+    shell_free = types.SimpleNamespace(get_ipython=lambda: None)
+    monkeypatch.setitem(sys.modules, "IPython", shell_free)
+    monkeypatch.setattr(plt, "switch_backend", lambda name: pytest.fail("the backend was switched"))
     announce()
 
 
