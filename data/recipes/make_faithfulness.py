@@ -2,7 +2,7 @@
 
 python data/recipes/make_faithfulness.py                  # the bundled model "shapes": about 15 minutes on two cores
 python data/recipes/make_faithfulness.py emoji --only randomisation --without rise --stages image_projection text --pairs 12
-                                                          # a part, of another; rows of models that are not named stay
+                                                          # a part, of another; rows and columns not measured now stay
 
 removal.csv          ``nk.faithfulness.removal``: what F loses without an object or a phrase, and each map's sum on it
 randomisation.csv    ``nk.faithfulness.randomisation``: ρ of the maps of the true model and of one that is drawn anew in part
@@ -12,7 +12,10 @@ suggested_layers.csv the layer that ``nk.suggest_layer`` picks without truth, ag
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -25,7 +28,8 @@ from nibkit.methods.evidence import surviving
 from nibkit.metrics.localisation import named_masks
 from nibkit.outputs import written_whole
 
-RESULTS = Path(__file__).resolve().parents[2] / "data" / "results"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "data" / "results"
 SEED = 909
 ORIGINALS = {
     f"{name} original": functools.partial(nk.METHODS[name], variant="original") for name in ("chefer", "gradcam", "saliency")
@@ -52,6 +56,14 @@ def methods_of(clip: nk.Clip) -> dict:
     return METHODS | {"nib suggested": functools.partial(nk.nib, layer=layers)}
 
 
+def stages_of(clip: nk.Clip) -> dict[str, str | tuple[str, ...]]:
+    """What randomisation.csv draws anew, by name: each encoder as a whole, and its cascade from the top down."""
+    which: dict[str, str | tuple[str, ...]] = {side: side for side in controls.SIDES}
+    for side in controls.SIDES:
+        which |= nk.faithfulness.cascade(clip, side, steps=5)
+    return which
+
+
 def removal(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
     """Rows of removal.csv: all methods, random numbers, and (images) every object alike."""
     tables, count = [], args.pairs or 100
@@ -68,10 +80,7 @@ def removal(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
 def randomisation(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
     """Rows of randomisation.csv: both encoders from the top down, and each as a whole. (Without RISE, which takes too long.)"""
     _, inputs = pairs_of(clip, args.pairs or 24, "two")
-    which = {side: side for side in controls.SIDES}
-    for side in controls.SIDES:
-        which |= nk.faithfulness.cascade(clip, side, steps=5)
-    which = {stage: parts for stage, parts in which.items() if stage in (args.stages or which)}
+    which = {stage: parts for stage, parts in stages_of(clip).items() if stage in (args.stages or stages_of(clip))}
     tables = [
         nk.faithfulness.randomisation(clip, inputs, method, which).assign(method=name)
         for name, method in methods_of(clip).items()
@@ -116,15 +125,37 @@ def suggested_layers(clip: nk.Clip, args: argparse.Namespace) -> pd.DataFrame:
 RUNS = {"removal": removal, "randomisation": randomisation, "suggested_layers": suggested_layers}
 
 
-def store(name: str, model: str, table: pd.DataFrame) -> None:
-    """The rows of one model put in the place of those that the file has of it."""
-    path = RESULTS / f"{name}.csv"
-    table.insert(0, "model", model)
-    old = pd.read_csv(path) if path.is_file() else table[:0]
-    with written_whole(path) as file:
-        rows = pd.concat([part for part in (old[old["model"] != model], table) if len(part)], ignore_index=True)
-        rows.to_csv(file, index=False, float_format="%.4g")
-    print(f"{path.name}: {len(table)} rows of {model}")
+KEYS = {  # of each file: what makes a row that row
+    "removal": ["model", "captions", "pair", "side", "part"],
+    "randomisation": ["model", "stage", "method", "seed", "pair"],
+    "suggested_layers": ["model", "layer"],
+}
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """No other process is in here for this file: one that comes waits. (SQLite's lock: any system has it, it ends with us.)"""
+    lock = ROOT / "build" / f"{path.name}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with contextlib.closing(sqlite3.connect(lock, timeout=60, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def put(path: Path, rows: pd.DataFrame, keys: list[str]) -> None:
+    """Rows put in the place of the file's rows of the same keys, new ones at its end; other rows and other columns stay.
+
+    The file is read now, and no other process writes it meanwhile: what others stored since our run began is kept.
+    """
+    with alone(path):
+        old = pd.read_csv(path) if path.is_file() else rows[:0]
+        columns = old.columns.union(rows.columns, sort=False)
+        old, new = (table.set_index(keys) for table in (old, rows))
+        order = old.index.append(new.index.difference(old.index, sort=False))
+        new = new.join(old[old.columns.difference(new.columns)])
+        table = pd.concat([old[~old.index.isin(new.index)], new]).reindex(order).reset_index()[columns]
+        with written_whole(path) as file:
+            table.to_csv(file, index=False, float_format="%.4g")
 
 
 def main() -> None:
@@ -136,10 +167,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help="of each kind of captions (default: 100, for randomisation.csv 24)")
     parser.add_argument("--stages", nargs="+", help="of randomisation.csv, such as image_projection, image, text (default: all)")
     args = parser.parse_args()
-    for model in args.models:
-        clip = nk.load_clip(model)
+    if args.pairs is not None and args.pairs < 1:
+        parser.error(f"--pairs {args.pairs}: give 1 or more")
+    clips = {model: nk.load_clip(model) for model in args.models}
+    for model, clip in clips.items():
+        if unknown := set(args.stages or ()) - stages_of(clip).keys():
+            parser.error(f"--stages {' '.join(sorted(unknown))}: the stages of {model} are {', '.join(stages_of(clip))}")
+    for model, clip in clips.items():
         for name in args.only or RUNS:
-            store(name, model, RUNS[name](clip, args))
+            table = RUNS[name](clip, args)
+            table.insert(0, "model", model)
+            put(RESULTS / f"{name}.csv", table, KEYS[name])
+            print(f"{name}.csv: {len(table)} rows of {model}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ published them, "chefer original"; NIB also cut where ``nk.suggest_layer`` says,
 ``nk.BEYOND``, and as controls random numbers and ones. RISE has 200 masks for a picture (the paper 6000, benchmark.csv 500) and
 100 for a caption; M2IB and MFABA have all their steps. MFABA's original needs a label, which CLIP has not: left out.
 Pairs come in blocks, each for all models and methods. Blocks that are there already are kept; a run that is stopped goes on.
+Several processes may run at once, each for other models: none loses what another one has stored.
 
 Columns
     model, method, pair     the pair's number in either sample of scenes below
@@ -27,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from make_faithfulness import methods_of, pairs_of, world_of
+from make_faithfulness import methods_of, pairs_of, put, world_of
 from measure_models import SEED
 from tqdm import tqdm
 
@@ -35,9 +36,9 @@ import nibkit as nk
 from nibkit.methods import controls
 from nibkit.metrics.localisation import average_precision, named_masks
 from nibkit.metrics.names import PROTOCOLS
-from nibkit.outputs import written_whole
 
 FILE = Path(__file__).resolve().parents[2] / "data" / "results" / "model_scores.csv"
+KEYS = ["model", "method", "pair"]
 PAIRS, BLOCK = 40, 10
 STEPS = 7  # of a picture's curves, as in benchmark.csv
 Explain = Callable[[nk.Clip, nk.Inputs], nk.Attribution]
@@ -92,12 +93,10 @@ def main() -> None:
     clips = [nk.load_clip(model) for model in parser.parse_args().models]
     for start, clip in itertools.product(range(0, PAIRS, BLOCK), clips):
         for label in tqdm(callables(clip), desc=f"{clip.name}, pairs from {start}"):
-            table = pd.read_csv(FILE) if FILE.is_file() else pd.DataFrame(columns=["model", "method", "pair"])
+            table = pd.read_csv(FILE) if FILE.is_file() else pd.DataFrame(columns=KEYS)
             if ((table["model"] == clip.name) & (table["method"] == label) & (table["pair"] == start)).any():
                 continue
-            rows = measure(clip, label, range(start, start + BLOCK))
-            with written_whole(FILE) as file:
-                (pd.concat([table, rows]) if len(table) else rows).to_csv(file, index=False, float_format="%.4g")
+            put(FILE, measure(clip, label, range(start, start + BLOCK)), KEYS)
 
 
 if __name__ == "__main__":

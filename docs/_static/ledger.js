@@ -9,7 +9,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const section = heading.closest("section");
     if (!(kind in kinds) || !(source in whose)) continue;
     for (const row of section.querySelectorAll("tbody tr")) {
-      const notebook = row.querySelector("a[href*='notebooks/']").getAttribute("href").match(/notebooks\/(\w+)/)[1];
+      const link = row.querySelector("a[href*='notebooks/']")?.getAttribute("href");
+      const notebook = link?.match(/notebooks\/(\w+)/)?.[1] ?? "";
       rows.push({ row, section, notebook, verdict: kinds[kind], source: whose[source], text: row.textContent.toLowerCase() });
     }
   }
@@ -26,7 +27,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   for (const name of ["notebook", "verdict", "source"]) {
     const select = document.createElement("select");
-    const values = [...new Set(rows.map((each) => each[name]))].sort();
+    const values = [...new Set(rows.map((each) => each[name]))].filter(Boolean).sort();
     select.append(new Option("all", ""), ...values.map((value) => new Option(value.replaceAll("_", " "), value)));
     add(name, select);
   }
@@ -48,7 +49,14 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   const read = () => {
     const [name, query] = location.hash.split("?");
-    if (name !== "#filter") return show();
+    if (name !== "#filter") {
+      show();
+      const target = document.querySelector(":target");
+      if (!target?.closest("[hidden]")) return;
+      for (const field of Object.values(fields)) field.value = ""; // a link to a row that the filter hides: all rows again
+      show();
+      return target.scrollIntoView();
+    }
     const asked = new URLSearchParams(query);
     for (const [key, field] of Object.entries(fields)) {
       const value = asked.get(key) ?? "";

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import os
+import re
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from .cases import Outcome, World, run
-from .kinds import KINDS
-
 ENVIRONMENT = {"NIBKIT_DEVICE": "cpu", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+if __name__ == "__main__":
+    os.environ |= ENVIRONMENT  # before the libraries are imported: that is when they read it
+
+from .cases import Outcome, World, run  # noqa: E402
+from .kinds import KINDS  # noqa: E402
 
 
 def main() -> int:
@@ -28,27 +31,34 @@ def main() -> int:
         "--keep", type=Path, default=Path("build/fuzz"), help="where failing cases are kept (default: build/fuzz)"
     )
     args = parser.parse_args()
-    os.environ |= ENVIRONMENT
+    if not args.minutes > 0 or args.seed < 0:
+        parser.error(f"--minutes {args.minutes:g} --seed {args.seed}: minutes are above 0, a seed is 0 or more")
+    case = re.fullmatch(rf"({'|'.join(KINDS)})-(\d+)-(\d+)", args.case or "")
+    if args.case is not None and not case:
+        parser.error(f"--case {args.case!r}: give KIND-SEED-NUMBER, such as pictures-0-137, of a kind in {', '.join(KINDS)}")
     keep = args.keep.absolute()
-    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--keep {args.keep}: {error.strerror}")
+    running = keep / f"running-{os.getpid()}"  # after a crash it says which case it was
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
-        if args.case:
-            kind, seed, number = args.case.rsplit("-", 2)
-            outcome = run(kind, int(seed), int(number), KINDS, world, keep)
+        if case:
+            outcome = run(case[1], int(case[2]), int(case[3]), KINDS, world, keep)
             print(outcome.trace or f"{outcome.name}: {outcome.what}")
             return bool(outcome.fault)
         outcomes: list[Outcome] = []
         end, number = time.monotonic() + 60 * args.minutes, 0
         while time.monotonic() < end:
             for kind in args.kinds:
-                (keep / "running").write_text(f"{kind}-{args.seed}-{number}\n")  # after a crash it says which case it was
+                running.write_text(f"{kind}-{args.seed}-{number}\n")
                 outcomes.append(run(kind, args.seed, number, KINDS, world, keep))
                 if outcomes[-1].fault:
                     print(f"{outcomes[-1].name}: {outcomes[-1].fault[:300]}", file=sys.stderr, flush=True)
             number += 1
-    (keep / "running").unlink()
     print(table(outcomes, args.seed, args.minutes))
+    running.unlink(missing_ok=True)
     return any(outcome.fault for outcome in outcomes)
 
 

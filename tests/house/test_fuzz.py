@@ -1,5 +1,8 @@
 """``make fuzz``: a slice of it with a fixed seed, and its own promises: what is broken is found, kept, and can be run again."""
 
+import os
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -17,7 +20,7 @@ SLICE = {"pictures": 12, "captions": 8, "tables": 10, "results": 3, "models": 4,
 def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIBKIT_DEVICE", "cpu")
-        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable was read when it was imported
         yield World(tmp_path_factory.mktemp("world"))
 
 
@@ -93,8 +96,7 @@ def test_numbers_that_differ_are_a_fault():
 
 def test_the_command_prints_a_table_and_runs_one_case_again(tmp_path, monkeypatch, capsys):
     seen = []
-    for name in ENVIRONMENT:
-        monkeypatch.setenv(name, "0")  # so that what main sets is taken back
+    (tmp_path / "running-1").write_text("another run's\n")
     monkeypatch.setattr("fuzz.__main__.World", lambda folder: SimpleNamespace())
     monkeypatch.setattr("fuzz.__main__.run", lambda *what: seen.append(what[:3]) or Outcome("tables-4-0", "loaded", 2))
     for arguments in (["--seed", "4", "--minutes", "0.0001", "--kinds", "tables"], ["--case", "tables-4-0"]):
@@ -103,3 +105,40 @@ def test_the_command_prints_a_table_and_runs_one_case_again(tmp_path, monkeypatc
     printed = capsys.readouterr().out
     assert "seed 4, 0.0001 minutes" in printed and "| tables |" in printed and printed.endswith("tables-4-0: loaded\n")
     assert set(seen[-1:]) == {("tables", 4, 0)}
+    assert [path.name for path in tmp_path.iterdir()] == ["running-1"]
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("--case foo", "--case 'foo': give KIND-SEED-NUMBER"),
+        ("--case pictures-0", "--case 'pictures-0': give KIND-SEED-NUMBER"),
+        ("--case bogus-0-1", "of a kind in pictures, captions, tables"),
+        ("--case=", "--case '': give"),
+        ("--minutes -1", "--minutes -1 --seed 0: minutes are above 0"),
+        ("--minutes nan", "--minutes nan"),
+        ("--seed -1", "a seed is 0 or more"),
+        (f"--keep {__file__}", "test_fuzz.py: File exists"),
+    ],
+)
+def test_what_the_command_does_not_understand_is_said_in_a_line(tmp_path, monkeypatch, capsys, line, message):
+    monkeypatch.setattr("sys.argv", ["fuzz", "--keep", str(tmp_path / "kept"), *line.split()])
+    with pytest.raises(SystemExit):
+        main()
+    assert message in capsys.readouterr().err and not (tmp_path / "kept").exists()
+
+
+def test_the_libraries_are_offline_and_quiet_when_it_runs():
+    """They read their variables when they are imported; a process that imports the command for its parts is left as it is."""
+    code = """if True:
+        import contextlib, os, runpy, sys
+        sys.argv = ["fuzz", "--help"]
+        with contextlib.suppress(SystemExit):
+            runpy.run_module("fuzz", run_name=sys.stdin.read(), alter_sys=True)
+        import huggingface_hub, nibkit, tqdm
+        print(huggingface_hub.is_offline_mode(), tqdm.tqdm([]).disable, os.environ.get("NIBKIT_DEVICE"))"""
+    variables = {name: value for name, value in os.environ.items() if name not in {*ENVIRONMENT, "TRANSFORMERS_OFFLINE"}}
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    for name, expected in (("__main__", "True True cpu"), ("parts", "False False None")):
+        done = subprocess.run([sys.executable, "-c", code], input=name, env=variables, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == expected
