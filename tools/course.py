@@ -126,7 +126,8 @@ def source_version(notebook: nbformat.NotebookNode, number: str) -> nbformat.Not
             rubric = written_questions()[number][1].replace("](claims.md", "](../../../docs/claims.md")
             cell.source = f"### BEGIN SOLUTION\n{rubric}\n### END SOLUTION"
         else:
-            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](../\1/\1.ipynb", cell.source)
+            moved = cell.source.replace("](../", "](../../../")
+            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](../\1/\1.ipynb", moved)
     return notebook
 
 
