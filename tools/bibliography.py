@@ -18,8 +18,8 @@ def bibliography() -> BibliographyData:
 
 
 def letters(title: str) -> str:
-    """A title by its letters and digits alone."""
-    return re.sub(r"[^\w+]", "", title).casefold()
+    """A title by its letters, digits and plus signs alone: Grad-CAM and Grad-CAM++ are two."""
+    return re.sub(r"[^\w+]|_", "", title).casefold()
 
 
 @cache
@@ -35,8 +35,12 @@ def keys_by_title() -> dict[str, str]:
 
 
 def key_of(title: str) -> str | None:
-    """The key of the entry with a title; "Narrowing Information …", cut short, finds the one that begins so."""
+    """The key of the entry with a title; "Narrowing Information …", cut short, finds the one that begins so.
+
+    None where there is none, where several begin so, or where fewer than three letters are left of it.
+    """
     whole, known = letters(title), keys_by_title()
     if title.rstrip().endswith("…"):
-        return next((key for name, key in known.items() if name.startswith(whole)), None)
+        begun = {key for name, key in known.items() if name.startswith(whole)}
+        return begun.pop() if len(begun) == 1 and len(whole) >= 3 else None
     return known.get(whole)

@@ -29,9 +29,8 @@ from . import launch
 from .book import BUILD, PARTS, ROOT
 from .hidden import hidden_tests
 from .slides import build_slides
-from .student import FOLDER, student_version
+from .student import FOLDER, HANDOUT, make_folder, student_version
 
-HANDOUT = Path(__file__).parent / "handout"
 HALF = {"easy": 1, "medium": 2, "hard": 3}  # points of the check that students see, and as many of the hidden tests
 WRITTEN = 4  # points of a written question
 YOUR_ANSWER = "*Your answer here, in half a page.*"  # as nbgrader_config.py has it
@@ -127,7 +126,8 @@ def source_version(notebook: nbformat.NotebookNode, number: str) -> nbformat.Not
             rubric = written_questions()[number][1].replace("](claims.md", "](../../../docs/claims.md")
             cell.source = f"### BEGIN SOLUTION\n{rubric}\n### END SOLUTION"
         else:
-            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](../\1/\1.ipynb", cell.source)
+            moved = cell.source.replace("](../", "](../../../")
+            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](../\1/\1.ipynb", moved)
     return notebook
 
 
@@ -157,12 +157,15 @@ def build_wheel(folder: Path) -> Path:
 
 
 def gather_both(folder: Path, readme: str, wheel: Path) -> None:
-    """What both zips hold: how to begin, the wheel, the pins, the check of the set-up, the licence."""
+    """What both zips hold: how to begin, the wheel, the pins, the check of the set-up, the licences with what they link to."""
     folder.mkdir(parents=True)
     text = (HANDOUT / readme).read_text(encoding="utf-8")
     (folder / "README.md").write_text(text.replace("WHEEL", wheel.name), encoding="utf-8")
-    for path in (wheel, HANDOUT / "check_setup.py", ROOT / "requirements.txt", ROOT / "LICENSE"):
+    for path in (wheel, HANDOUT / "check_setup.py", ROOT / "requirements.txt", ROOT / "LICENSE", ROOT / "LICENSES.md"):
         shutil.copy(path, folder)
+    (folder / "data" / "emoji").mkdir(parents=True)
+    for name in ("OFL.txt", "README.md"):
+        shutil.copy(ROOT / "data" / "emoji" / name, folder / "data" / "emoji")
 
 
 def gather_students(folder: Path, wheel: Path, paths: list[Path]) -> None:
@@ -194,15 +197,18 @@ def gather_teachers(folder: Path, wheel: Path, paths: list[Path]) -> None:
 
 
 def build_course(out: Path, repository: launch.Repository | None = None) -> list[Path]:
-    """Write the two zips into the folder ``out``; returns them. ValueError if an exercise is not complete."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write the two zips into the folder ``out``; returns them.
+
+    ValueError if an exercise is not complete, a notebook was not run, or ``out`` can't be a folder.
+    """
+    make_folder(out)
     paths, zips = sorted(FOLDER.glob("*.ipynb")), []
     with tempfile.TemporaryDirectory() as name:
         wheel = build_wheel(Path(name))
         for who, gather in (("students", gather_students), ("teachers", gather_teachers)):
             folder = Path(name) / f"nibkit-{who}"
             gather(folder, wheel, paths)
-            launch.make_launchable(folder, wheel.name, repository)
+            launch.make_launchable(folder, wheel.name, repository, students=who == "students")
             zips.append(out / f"{folder.name}.zip")
             check_output("--out", zips[-1])
             with written_whole(zips[-1], "--out") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -221,9 +227,10 @@ def main() -> None:
     args = parser.parse_args()
     try:
         repository = launch.Repository(args.repo) if args.repo else None
-    except ValueError as error:
+        zips = build_course(args.out, repository)
+    except (ModuleNotFoundError, OSError, ValueError) as error:
         parser.error(str(error))
-    for path in build_course(args.out, repository):
+    for path in zips:
         print(f"{path}   {path.stat().st_size / 1e6:.1f} MB")
 
 

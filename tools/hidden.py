@@ -10,9 +10,10 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from pathlib import Path
 
-FOLDER = Path(__file__).parent / "handout" / "hidden"
+from .student import HANDOUT
+
+FOLDER = HANDOUT / "hidden"
 
 
 @functools.cache
@@ -32,13 +33,16 @@ def hidden_tests(notebook: str, title: str, number: int) -> str:
     """The code that tests the answer to an exercise of the notebook whose name begins so ("03"): a function and its call.
 
     An exercise that has moved to another notebook keeps its tests: a title stands for one exercise of the series.
-    ValueError where there are none, with the name that they should have.
+    ValueError where there are none, with the name that they should have, or where two other notebooks have them.
     """
     name = name_of(title, number)
     places = [place for place in all_tests() if place[1] == name and (title or place[0] == notebook)]
     if not places:
         where = f"tools/handout/hidden/{notebook}.py needs hidden_{name}()"
         raise ValueError(f"exercise {number} of {notebook} has no hidden tests: {where}")
+    if len(places) > 1 and (notebook, name) not in places:
+        where = " and ".join(f"{place[0]}.py" for place in places)
+        raise ValueError(f"hidden_{name}() stands in {where}: whose is exercise {number} of {notebook}? Give it another title")
     place = (notebook, name) if (notebook, name) in places else places[0]
     function = all_tests()[place]
     lines = (FOLDER / f"{place[0]}.py").read_text(encoding="utf-8").splitlines()[function.lineno - 1 : function.end_lineno]

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 
-HANDOUT = Path(__file__).parent / "handout"
-NAME = re.compile(r"(?P<owner_and_name>[\w-]+/[\w.-]+)(?:@(?P<branch>[\w.-]+))?")  # owner/name or owner/name@branch
+from .student import HANDOUT
+
+BRANCH = r"(?!.*\.\.)\w[\w.-]*(?:/\w[\w.-]*)*"
+NAME = re.compile(rf"(?P<owner_and_name>\w[\w-]*/(?!\.+(?:@|$))[\w.-]+)(?:@(?P<branch>{BRANCH}))?", re.ASCII)
+SECTION = "## Without installing anything"
 SET_UP = "set-up"  # the cell's id
 BADGES = {"Binder": "https://mybinder.org/badge_logo.svg", "Colab": "https://colab.research.google.com/assets/colab-badge.svg"}
 
@@ -32,30 +36,31 @@ class Repository:
 
     def launches(self, notebook: str) -> dict[str, str]:
         """Service -> the address that opens a notebook there."""
+        branch = quote(self.branch, safe="")  # feature/x: to both services a slash would end it
         return {
-            "Binder": f"https://mybinder.org/v2/gh/{self.name}/{self.branch}?labpath=notebooks%2F{notebook}",
-            "Colab": f"https://colab.research.google.com/github/{self.name}/blob/{self.branch}/notebooks/{notebook}",
+            "Binder": f"https://mybinder.org/v2/gh/{self.name}/{branch}?labpath=notebooks%2F{notebook}",
+            "Colab": f"https://colab.research.google.com/github/{self.name}/blob/{branch}/notebooks/{notebook}",
         }
 
 
-def make_launchable(folder: Path, wheel: str, repository: Repository | None = None) -> None:
+def make_launchable(folder: Path, wheel: str, repository: Repository | None = None, *, students: bool) -> None:
     """Put into a students' or teachers' folder what a launch needs; see above.
 
     The set-up cell goes into the students' notebooks and into nbgrader's source, after the title; the environment and the links
-    go to students alone. wheel: its file name.
+    go to students alone. wheel: its file name. What is there already is not put in again.
     """
     address = repository.file(wheel) if repository else ""
     source = (HANDOUT / "set_up.py").read_text(encoding="utf-8").replace("ADDRESS", address).replace("WHEEL", wheel).strip()
-    students = not (folder / "nbgrader").exists()
     paths = sorted((folder / "notebooks").glob("*.ipynb") if students else (folder / "nbgrader").rglob("*.ipynb"))
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells.insert(1, nbformat.v4.new_code_cell(source, id=SET_UP))
-        nbformat.write(notebook, path)
+        if all(cell.id != SET_UP for cell in notebook.cells):
+            notebook.cells.insert(1, nbformat.v4.new_code_cell(source, id=SET_UP))
+            nbformat.write(notebook, path)
     if students:
         environment = (HANDOUT / "environment.yml").read_text(encoding="utf-8").replace("WHEEL", wheel)
         (folder / "environment.yml").write_text(environment, encoding="utf-8")
-        if repository:
+        if repository and SECTION not in (folder / "README.md").read_text(encoding="utf-8"):
             with (folder / "README.md").open("a", encoding="utf-8") as readme:
                 readme.write(launch_section(repository, [path.name for path in paths]))
 
@@ -67,7 +72,7 @@ def launch_section(repository: Repository, notebooks: list[str]) -> str:
         f"| {name} | " + " | ".join(f"[open]({link})" for link in repository.launches(name).values()) + " |" for name in notebooks
     ]
     return f"""
-## Without installing anything
+{SECTION}
 
 {" ".join(badges)}
 

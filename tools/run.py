@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 from nibkit.outputs import written_whole
 
-from .book import BUILD, ROOT, build_book, check_place, first_picture
+from .book import BUILD, build_book, check_place, first_picture
+from .student import FOLDER, chosen
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # in kernels: spinning threads cost twentyfold on some virtual machines
-FOLDER = ROOT / "notebooks"
 
 
 class Run(NamedTuple):
@@ -48,17 +48,16 @@ def main() -> int:
     parser.add_argument("--inplace", action="store_true", help="store the outputs in the notebooks themselves")
     parser.add_argument("--out", type=Path, default=BUILD, help="where the book's folder goes (default: build)")
     args = parser.parse_args()
-    paths = sorted(FOLDER.glob("*.ipynb"))
-    unknown = [name for name in args.names if not any(path.name.startswith(name) for path in paths)]
-    if unknown or not paths:
-        print(f"no notebook of that name in {FOLDER.name}/: {' '.join(unknown) or '*.ipynb'}", file=sys.stderr)
+    try:
+        paths = chosen(args.names, FOLDER)
+    except ValueError as error:
+        print(error, file=sys.stderr)
         return 1
-    chosen = [path for path in paths if path.name.startswith(tuple(args.names or [""]))]
     runs: list[Run] = []
     try:
         if not args.inplace:
             check_place(args.out.resolve())
-        with tqdm(chosen, unit="notebook", file=sys.stdout) as bar:
+        with tqdm(paths, unit="notebook", file=sys.stdout) as bar:
             for path in bar:
                 bar.set_postfix_str(path.stem)
                 runs.append(run_notebook(path))

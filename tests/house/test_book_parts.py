@@ -175,6 +175,9 @@ def test_a_page_does_not_link_to_itself():
         ("Grad-CAM++.", "chattopadhay2018grad"),
         ("A book that nobody wrote", None),
         ("Axiomatic", None),
+        ("…", None),
+        ("A …", None),
+        ("_Grad-CAM_", "selvaraju2017grad"),
     ],
 )
 def test_an_entry_is_found_by_its_title(title, key):

@@ -118,6 +118,8 @@ def test_the_zips_hold_what_they_should(zips):
     students, teachers = zips / "nibkit-students", zips / "nibkit-teachers"
     names = [path.name for path in PATHS]
     for folder in (students, teachers):
+        linked = re.findall(r"\]\((?!http)(.+?)\)", (folder / "LICENSES.md").read_text())
+        assert len(linked) >= 3 and all((folder / target).is_file() for target in linked)
         assert sorted(path.name for path in (folder / "notebooks").iterdir()) == names
         (wheel,) = folder.glob("*.whl")
         assert wheel.name in (folder / "README.md").read_text() and "WHEEL" not in (folder / "README.md").read_text()
@@ -137,9 +139,18 @@ def test_the_zips_hold_what_they_should(zips):
         assert kept == [(cell.source, cell.metadata) for cell in given.cells if cell.cell_type == "code"]
     decks = sorted(path.stem for path in (teachers / "slides").glob("[0-9]*.html"))
     assert decks == [path.stem for path in PATHS] and not list(students.rglob("*.html"))
+    assert {path.name for path in (teachers / "slides/files").glob("*.LICENSE")} == {"reveal.LICENSE", "mathjax.LICENSE"}
     points = (teachers / "points.md").read_text()
     assert "| 1 | A caption that is wrong | easy | 5 | 2 |" in points and "| | written question | | | 4 |" in points
     assert all(f"## {path.stem}" in points for path in PATHS)
+
+
+def test_a_place_that_is_no_folder_is_refused_before_any_work(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", ["course", "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit):
+        course.main()
+    assert "can't be a folder (File exists): give another" in capsys.readouterr().err
 
 
 def test_links_within_the_zips_lead_somewhere(zips):

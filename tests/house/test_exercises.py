@@ -79,3 +79,11 @@ def test_an_exercise_without_hidden_tests_is_named():
     moved = hidden_tests("07", "A noisy typewriter", 1)  # an exercise that moved keeps its tests
     assert moved.startswith("def hidden_a_noisy_typewriter(typewriter):")
     assert moved.endswith("\nhidden_a_noisy_typewriter(typewriter)")
+
+
+def test_of_two_exercises_with_one_title_each_needs_its_own_hidden_test(monkeypatch):
+    function = all_tests()["01", "a_noisy_typewriter"]
+    monkeypatch.setattr("tools.hidden.all_tests", lambda: {(number, "a_noisy_typewriter"): function for number in ("01", "02")})
+    assert hidden_tests("01", "A noisy typewriter", 1).startswith("def hidden_")
+    with pytest.raises(ValueError, match=r"stands in 01.py and 02.py: whose is exercise 1 of 07\?"):
+        hidden_tests("07", "A noisy typewriter", 1)

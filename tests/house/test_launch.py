@@ -18,6 +18,8 @@ from tools.launch import SET_UP, Repository, make_launchable
 
 ROOT = Path(__file__).parents[2]
 WHEEL = "nibkit-0.1.0-py3-none-any.whl"
+NO_REPOSITORY = ["name", "https://github.com/owner/name", "owner/name/", "owner/na me", "owner/name@", ""]
+NO_REPOSITORY += ["öwner/name", "a/..", "a/..@b", "-/.", "a/b@-x", "a/b@x/", "a/b@x..y", "a/b@x//y", "a/b@x/.y"]
 ADDRESS = f"https://github.com/owner/name/raw/main/{WHEEL}"
 
 
@@ -41,29 +43,30 @@ def set_up_cell(folder: Path) -> str:
     return cell.source
 
 
-@pytest.mark.parametrize("given, branch", [("owner/name", "main"), ("owner/name@v1.2", "v1.2")])
+@pytest.mark.parametrize("given, branch", [("owner/name", "main"), ("owner/name@v1.2", "v1.2"), ("owner/name@new/x", "new/x")])
 def test_links_lead_to_the_repository_that_was_named(tmp_path, given, branch):
-    make_launchable(new_folder(tmp_path, "notebooks"), WHEEL, Repository(given))
+    make_launchable(new_folder(tmp_path, "notebooks"), WHEEL, Repository(given), students=True)
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("# Course\n\n## Without installing anything\n")
-    binder = f"https://mybinder.org/v2/gh/owner/name/{branch}?labpath=notebooks%2F00_start.ipynb"
-    colab = f"https://colab.research.google.com/github/owner/name/blob/{branch}/notebooks/00_start.ipynb"
+    quoted = branch.replace("/", "%2F")
+    binder = f"https://mybinder.org/v2/gh/owner/name/{quoted}?labpath=notebooks%2F00_start.ipynb"
+    colab = f"https://colab.research.google.com/github/owner/name/blob/{quoted}/notebooks/00_start.ipynb"
     assert f"[![Binder](https://mybinder.org/badge_logo.svg)]({binder})" in text and f".svg)]({colab})" in text
     assert f"| 00_start.ipynb | [open]({binder}) | [open]({colab}) |" in text
     assert f'"https://github.com/owner/name/raw/{branch}/{WHEEL}"' in set_up_cell(tmp_path)
 
 
 def test_no_link_is_made_up(tmp_path):
-    make_launchable(new_folder(tmp_path, "notebooks"), WHEEL)
+    make_launchable(new_folder(tmp_path, "notebooks"), WHEEL, students=True)
     assert (tmp_path / "README.md").read_text() == "# Course\n"
     assert "http" not in set_up_cell(tmp_path) + (tmp_path / "environment.yml").read_text()
 
 
-@pytest.mark.parametrize("name", ["name", "https://github.com/owner/name", "owner/name/", "owner/na me", "owner/name@", ""])
+@pytest.mark.parametrize("name", NO_REPOSITORY)
 def test_what_names_no_repository_is_refused(name, monkeypatch, capsys):
     with pytest.raises(ValueError, match="must be owner/name or owner/name@branch"):
         Repository(name)
-    if name:
+    if name and name[0] != "-":  # to argparse, that is an option
         monkeypatch.setattr("sys.argv", ["course", "--repo", name])
         with pytest.raises(SystemExit):
             course.main()
@@ -74,14 +77,17 @@ def test_nbgraders_source_has_the_same_cell_and_teachers_get_no_links(tmp_path):
     students = new_folder(tmp_path / "students", "notebooks")
     teachers = new_folder(tmp_path / "teachers", "nbgrader", "source", "00_start")
     for folder in (students, teachers):
-        make_launchable(folder, WHEEL, Repository("owner/name"))
+        make_launchable(folder, WHEEL, Repository("owner/name"), students=folder == students)
+    read = (students / "README.md").read_text()
+    make_launchable(students, WHEEL, Repository("owner/name"), students=True)  # a second time changes nothing
+    assert (students / "README.md").read_text() == read
     assert set_up_cell(students) == set_up_cell(teachers)
     assert (teachers / "README.md").read_text() == "# Course\n" and not (teachers / "environment.yml").exists()
 
 
 @pytest.mark.parametrize("where, expected", [(".", None), ("..", None), (None, ADDRESS)], ids=["beside", "above", "elsewhere"])
 def test_the_cell_installs_the_wheel_where_nibkit_is_missing(tmp_path, monkeypatch, where, expected):
-    make_launchable(new_folder(tmp_path, "notebooks"), WHEEL, Repository("owner/name"))
+    make_launchable(new_folder(tmp_path, "notebooks"), WHEEL, Repository("owner/name"), students=True)
     code, asked = set_up_cell(tmp_path), []
     monkeypatch.chdir(tmp_path / "notebooks")
     monkeypatch.setattr(subprocess, "run", lambda command, check: asked.append(command))
@@ -97,7 +103,7 @@ def test_the_cell_installs_the_wheel_where_nibkit_is_missing(tmp_path, monkeypat
 
 
 def test_without_a_wheel_the_cell_says_what_to_do(tmp_path, monkeypatch):
-    make_launchable(new_folder(tmp_path, "notebooks"), WHEEL)
+    make_launchable(new_folder(tmp_path, "notebooks"), WHEEL, students=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match=f"upload {WHEEL}, so that it lies beside this notebook"):
@@ -123,7 +129,7 @@ def test_what_the_cell_installs_is_what_the_notebooks_import(tmp_path):
 def test_the_environment_is_read_by_pip(tmp_path):
     """Its lines for pip, which conda gives on in this folder: the wheel is found with its extra, the pins are read."""
     folder = new_folder(tmp_path, "notebooks")
-    make_launchable(folder, WHEEL)
+    make_launchable(folder, WHEEL, students=True)
     environment = yaml.safe_load((folder / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]
     assert environment["name"] == "nib" and conda == ["python=3.11", "pip"]

@@ -58,9 +58,14 @@ def test_the_notebooks_themselves_are_never_overwritten(tmp_path, monkeypatch, c
     before = {path.name: path.read_bytes() for path in student.FOLDER.iterdir() if path.is_file()}
     (tmp_path / "link").symlink_to(student.FOLDER)
     (tmp_path / "03_theorem_1.ipynb").symlink_to(student.FOLDER / "03_theorem_1.ipynb")
-    for out, error in ((student.FOLDER, SystemExit), (tmp_path / "link", SystemExit), (tmp_path, ValueError)):
+    for out, error in (
+        (student.FOLDER, "is where the notebooks lie"),
+        (tmp_path / "link", "is where the notebooks lie"),
+        (tmp_path, "is an input, too"),
+        (tmp_path / "03_theorem_1.ipynb", "can't be a folder (File exists)"),
+    ):
         monkeypatch.setattr("sys.argv", ["student", "03", "--out", str(out)])
-        with pytest.raises(error):
+        with pytest.raises(SystemExit):
             student.main()
-    assert "is where the notebooks lie" in capsys.readouterr().err
+        assert error in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in student.FOLDER.iterdir() if path.is_file()} == before
