@@ -130,6 +130,14 @@ def read_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+class NoColumn(ValueError):
+    """A row lacks a column. short: which one; the message also names those that are there."""
+
+    def __init__(self, short: str, message: str) -> None:
+        super().__init__(message)
+        self.short = short
+
+
 def find_column(row: Mapping, name: str | None, usual: Sequence[str], what: str) -> str:
     """The column of that name; without a name the first of the usual ones, in any case. ValueError if there is none."""
     if name is None:
@@ -140,7 +148,7 @@ def find_column(row: Mapping, name: str | None, usual: Sequence[str], what: str)
     if name is None or name not in row:
         asked = f"no column {name!r}" if name is not None else f"no column that looks like the {what}s"
         there = listed(map(repr, row))
-        raise ValueError(f'{asked}; there are {there}: name it, for example {what}="{next(iter(row), what)}"')
+        raise NoColumn(asked, f'{asked}; there are {there}: name it, for example {what}="{next(iter(row), what)}"')
     return name
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..checks import check_whole, listed, one_line
-from .files import CAPTION_COLUMNS, find_column
+from .files import CAPTION_COLUMNS, NoColumn, find_column
 from .pairs import Pair, Pairs, Skipped, Stream, cell_text, pairs_of, shuffled
 
 PATIENCE = 100  # rows without the columns after which none is expected to have them
@@ -60,12 +60,17 @@ def huggingface(
                 picture = _encoded(row[find_column(row, image, (), "image")])
                 column = caption if callable(caption) else find_column(row, caption, CAPTION_COLUMNS, "caption")
                 key = str(number) if id is None else cell_text(row[find_column(row, id, (), "id")])
-            except (TypeError, ValueError) as error:
+                rest = {k: v for k, v in row.items() if k not in (image, column, id) and isinstance(v, (str, int, float))}
+            except MemoryError:
+                raise
+            except Exception as error:  # also whatever a row that is read lazily raises
                 if without is not None:
                     without.append(error)
                     if len(without) == PATIENCE:
                         raise without[0] from None
-                yield Skipped(str(number), f"damaged row: {str(error).partition('; there are')[0]}")
+                own = isinstance(error, (TypeError, ValueError))
+                reason = error.short if isinstance(error, NoColumn) else one_line(error, named=not own)
+                yield Skipped(str(number), f"damaged row: {reason}")
                 continue
             without = None
             try:
@@ -73,7 +78,6 @@ def huggingface(
             except Exception as error:  # the user's own function
                 yield Skipped(key, f"unreadable caption: {one_line(error, named=True)}")
                 continue
-            rest = {k: value for k, value in row.items() if k not in (image, column, id) and isinstance(value, (str, int, float))}
             yield from pairs_of(key, picture if picture is None else cell or picture, captions, rest)
         if without:
             raise without[0]

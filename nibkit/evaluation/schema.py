@@ -97,12 +97,12 @@ def check_rows(connection: sqlite3.Connection) -> None:
 
 
 def row_digest(row: Mapping[str, object]) -> str:
-    """Of a row's pair, method and numbers, by their columns' names; one that is NaN is none, as SQLite has it.
+    """Of a row's pair, method and numbers, by their columns' names; one that is NaN is none and -0.0 is 0.0, as SQLite has it.
 
     ValueError or TypeError if one is no number.
     """
     cells = {name: value for name, value in sorted(row.items()) if value is not None and name not in ("pair", "method")}
-    numbers = {name: float(value) for name, value in cells.items() if value == value}  # type: ignore[arg-type]
+    numbers = {name: float(value) + 0.0 for name, value in cells.items() if value == value}  # type: ignore[arg-type]
     total = hashlib.blake2b(repr((row["pair"], row["method"], list(numbers))).encode("utf-8", "surrogatepass"), digest_size=8)
     total.update(struct.pack(f"<{len(numbers)}d", *numbers.values()))
     return total.hexdigest()

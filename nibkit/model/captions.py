@@ -36,6 +36,8 @@ def check_captions(captions: Sequence[str], tokenizer: Any, limit: int) -> None:
             raise ValueError(f"caption {i} is empty: write what the picture should be compared with")
         try:
             body = tokenizer(caption, verbose=False)["input_ids"][1:-1]
+        except MemoryError:  # no fault of the tokenizer's
+            raise
         except Exception as error:  # the tokenizers library raises whatever it stumbles over
             raise ValueError(
                 f"caption {i} can't be tokenised ({one_line(error, named=True)}): the tokenizer is damaged, save it again"

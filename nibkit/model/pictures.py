@@ -57,6 +57,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     try:
         _load(image, name)  # PIL opens lazily: damage shows only now
         image = _upright(image, name)
+    except MemoryError:  # no fault of the picture's
+        raise
     except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
         reason = one_line(error) or type(error).__name__
         if "closed" in reason:
@@ -69,6 +71,8 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB")
+    except MemoryError:
+        raise
     except Exception as error:  # ValueError of a mode without a way to RGB; another of a transparency that does not fit the mode
         raise ValueError(f"{name} has PIL mode {image.mode!r} ({one_line(error)}): save it as RGB first") from error
     if max(image.size) > MAX_ASPECT * min(image.size):
@@ -96,6 +100,8 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
         raise ValueError(f"{what} is too large to open safely ({error}): make it smaller first") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{what} is no readable picture: it is damaged, or of a kind that is not known") from error
+    except MemoryError:  # no fault of the picture's
+        raise
     except Exception as error:  # whatever damage makes PIL do
         raise ValueError(f"{what} is no readable picture ({one_line(error) or type(error).__name__}): save it again") from error
 
@@ -152,6 +158,8 @@ def _upright(image: Image.Image, name: str) -> Image.Image:
 def _as_array(image: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(image)
+    except MemoryError:
+        raise
     except Exception as error:  # lists of unequal lengths, or a foreign type's own error
         raise TypeError(
             f"{name} must be a picture, a path or an array; got {type(image).__name__} ({one_line(error)})"

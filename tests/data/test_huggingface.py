@@ -67,6 +67,19 @@ def test_a_row_without_the_columns_costs_itself_alone_wherever_it_stands(row, re
     assert pairs.skipped == [Skipped(str(place), reason.format(place))]
 
 
+class Unreadable(dict):
+    """A row that is read when it is asked for, from a place that fails."""
+
+    def __getitem__(self, name):
+        raise OSError("disk gone; there are others")
+
+
+def test_a_row_that_can_not_be_read_costs_itself_alone():
+    table = [{"image": encoded(), "caption": "one"}, Unreadable(image=1, caption="x"), {"image": encoded(), "caption": "two"}]
+    pairs = skipping(lambda: datasets.huggingface(table), {"1": "damaged row: OSError: disk gone; there are others"})
+    assert [caption for _, caption in listed(pairs)] == ["one", "two"]
+
+
 def test_a_column_that_no_row_has_is_told_before_a_long_stream_ends():
     def rows():
         yield from ({"img": 1, "caption": "x"} for _ in range(100))

@@ -13,7 +13,7 @@ from evaluations import NIB, call, same_rows, some_pairs
 
 from nibkit.__main__ import main
 from nibkit.evaluation import store as storage
-from nibkit.evaluation.schema import COLUMNS, in_one_line
+from nibkit.evaluation.schema import COLUMNS, in_one_line, row_digest
 from nibkit.evaluation.store import read_results
 
 
@@ -188,3 +188,13 @@ def test_a_disk_that_fills_up_keeps_what_is_there(clip, pairs, out):
         call(clip, many, NIB, out)
     assert len(read_results(out)) >= 2
     assert len(call(clip, some_pairs(3), NIB, out)) == 3
+
+
+def test_a_zero_with_a_sign_is_read_back_as_zero(out):
+    """SQLite keeps no sign of a zero: the digest that is written is that of the number that is read."""
+    with contextlib.closing(sqlite3.connect(out)) as file, file:
+        rows = file.execute("SELECT * FROM results WHERE pair = 'scene 0'")
+        row = dict(zip([name for name, *_ in rows.description], rows.fetchone())) | {"image_drop": -0.0}
+        del row["digest"]
+        file.execute("UPDATE results SET image_drop = ?, digest = ? WHERE pair = 'scene 0'", (-0.0, row_digest(row)))
+    assert read_results(out).loc[0, "image_drop"] == 0.0

@@ -106,3 +106,11 @@ def test_a_tokenizer_that_fails_is_told_with_the_caption():
 
     with pytest.raises(ValueError, match=r"caption 1 can't be tokenised \(Exception: Unk token .*\): the tokenizer is damaged"):
         check_captions(["a ring"] * 2, Broken(), 77)
+
+
+def test_memory_that_is_full_is_no_fault_of_the_tokenizer():
+    def full(*_, **__):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        check_captions(["a red heart"], full, 77)

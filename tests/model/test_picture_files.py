@@ -96,3 +96,19 @@ def test_bad_arrays_are_refused(clip, array, message):
 def test_what_is_no_picture_is_refused(clip, thing):
     with pytest.raises(TypeError, match=r"image 0 (must be a picture|is a tensor \[3, 224, 224\]: give an array)"):
         pixels(clip, [thing])
+
+
+def test_memory_that_is_full_is_no_fault_of_the_picture(tmp_path, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    picture = plain("red", (9, 9))
+    picture.save(tmp_path / "x.png")
+    for name in ("load", "convert"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Image.Image, name, full)
+            with pytest.raises(MemoryError):
+                to_rgb(picture)
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(MemoryError):
+        to_rgb(tmp_path / "x.png")
