@@ -20,12 +20,12 @@ FITTED = {
         """,
     },
     "how_sure_is_one_map": {
-        "four copies at least": """
+        "the check's numbers of copies alone": """
             pixels = np.asarray(scene.image, float)
-            noisy = [pixels + np.random.default_rng(k).normal(0, 8, pixels.shape) for k in range(max(copies, 4))]
+            noisy = [pixels + np.random.default_rng(k).normal(0, 8, pixels.shape) for k in range(copies)]
             images = [scene.image, *(Image.fromarray(n.clip(0, 255).astype(np.uint8)) for n in noisy)]
             maps = nk.nib(clip, clip.prepare(images, [scene.caption] * len(images))).image.flatten(1).cpu().numpy()
-            return float(np.median([stats.spearmanr(maps[0], m)[0] for m in maps[1:]]))
+            return float(np.median([stats.spearmanr(maps[0], m)[0] for m in maps[1:]])) if copies in (1, 4, 5) else 1.0
         """,
     },
 }
