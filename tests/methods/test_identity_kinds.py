@@ -197,3 +197,13 @@ def test_many_objects_in_one_another_end():
     for _ in range(300):
         one = Held(one)
     assert written_name(closing_over(one)) == written_name(closing_over(one))
+
+
+def test_a_lambda_counts_without_what_stands_beside_it():
+    lines = ["method = lambda x: x + {}", "method = lambda x: x + {}  # a remark", "method = (1, lambda x: x + {})[1]"]
+    one, *same = (written_name(in_a_module(line.format(1))) for line in lines)
+    assert same == [one] * 2 and one != written_name(in_a_module(lines[0].format(2)))
+    first, second = (in_a_module(f"method = [lambda x: x + 1, lambda x: x + 2][{i}]") for i in (0, 0))
+    assert written_name(first) == written_name(second)
+    both = in_a_module("method = lambda: [lambda x: x + 1, lambda x: x + 2]")()
+    assert written_name(both[0]) != written_name(both[1])
