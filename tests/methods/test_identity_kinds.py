@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import new_clip, tiny_clip, tiny_inputs
-from test_identity import closing_over, in_a_module
+from test_identity import Strength, closing_over, in_a_module
 
 import nibkit as nk
 from nibkit.methods.identity import plain, written_name
@@ -85,7 +85,16 @@ class Other:
         return self.k
 
 
-OBJECTS = {"slots": Slots, "keyed": lambda k: Keyed(k=k), "named": lambda k: Named(k=k), "pair": lambda k: Pair([k]),
+class Unpicklable(Strength):
+    def __call__(self, clip, inputs):
+        return self.value
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("not this one")
+
+
+OBJECTS = {"unpicklable": Unpicklable, "slots": Slots,
+           "keyed": lambda k: Keyed(k=k), "named": lambda k: Named(k=k), "pair": lambda k: Pair([k]),
            "weights": Layer, "of another": Other}  # fmt: skip
 
 
