@@ -89,7 +89,8 @@ def names_in(code: CodeType) -> set[str]:
 
 def is_library(function: Any) -> bool:
     """Is it a library's, whose own globals are left alone?"""
-    return str(function.__globals__.get("__name__")).partition(".")[0] in LIBRARIES
+    installed = "site-packages" in function.__code__.co_filename
+    return installed or str(function.__globals__.get("__name__")).partition(".")[0] in LIBRARIES
 
 
 def with_helpers(functions: list[Any]) -> list[Any]:

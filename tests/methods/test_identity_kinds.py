@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import importlib
 import time
 
 import numpy as np
@@ -216,3 +217,16 @@ def test_a_lambda_counts_without_what_stands_beside_it():
     assert written_name(first) == written_name(second)
     both = in_a_module("method = lambda: [lambda x: x + 1, lambda x: x + 2]")()
     assert written_name(both[0]) != written_name(both[1])
+
+
+def test_the_globals_of_an_installed_package_are_left_alone(tmp_path, monkeypatch):
+    """They are its own affair, and change as it is used."""
+    package = tmp_path / "site-packages"
+    package.mkdir()
+    package.joinpath("borrowed.py").write_text("CALLS = []\nclass Tool:\n    def use(self): return list(CALLS)\n")
+    monkeypatch.syspath_prepend(package)
+    borrowed = importlib.import_module("borrowed")
+    method = closing_over(borrowed.Tool())
+    before = written_name(method)
+    borrowed.CALLS.append(1)
+    assert written_name(method) == before
