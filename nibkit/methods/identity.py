@@ -180,14 +180,14 @@ def _contents(value: Any, inner: Callable, within: tuple, used: Names, changing:
 def _of_state(value: Any, inner: Callable[[Any], Any], used: Names, changing: Names) -> Any:
     """Another object: its class, and what it would be pickled as, but for what its methods change; else its type alone."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if sources := sources_of(value):
+        return [kind, *_of_user(value, sources, {*used, "__call__"}, inner, changing, PASSING)]
     try:
         reduced = value.__reduce_ex__(2)
     except Exception:  # a lock, an open file, a generator: there is nothing to compare
         return kind
     if isinstance(reduced, str):
         return [kind, reduced]
-    if sources := sources_of(value):
-        return [kind, *_of_user(value, sources, {*used, "__call__"}, inner, changing, PASSING)]
     named, more = _state_of(value)
     left_out = changing | (PASSING if isinstance(value, torch.nn.Module) else NONE)
     return [kind, {str(name): inner(one) for name, one in named.items() if name not in left_out}, inner(more)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dis
 import functools
 import inspect
@@ -43,11 +44,22 @@ def layers(member: Any) -> list[FunctionType]:
 def source_of(code: Any) -> str:
     """The source of a function's code, or of a class; where there is none (it was typed at a prompt), its bytecode."""
     try:
-        return inspect.getsource(code)
+        source = inspect.getsource(code)
     except (OSError, TypeError):
         if isinstance(code, type):
             code = [function.__code__ for member in vars(code).values() if (function := function_of(member))]
         return repr(_bytecode(code)) if code else ""
+    return _of_lambda(code, source) if isinstance(code, CodeType) and code.co_name == "<lambda>" else source
+
+
+def _of_lambda(code: CodeType, source: str) -> str:
+    """A lambda alone; where others stand beside it, or its lines do not parse, these lines and its bytecode."""
+    for form in ("{}", "({})", "{{{}}}"):
+        with contextlib.suppress(SyntaxError):
+            found = [node for node in ast.walk(ast.parse(form.format(source.strip()))) if isinstance(node, ast.Lambda)]
+            if len(found) == 1:
+                return ast.unparse(found[0])
+    return f"{source}\n# {_bytecode(code)!r}"
 
 
 def kinds_of(owner: Any) -> list[type]:
@@ -77,7 +89,8 @@ def names_in(code: CodeType) -> set[str]:
 
 def is_library(function: Any) -> bool:
     """Is it a library's, whose own globals are left alone?"""
-    return str(function.__globals__.get("__name__")).partition(".")[0] in LIBRARIES
+    installed = "site-packages" in function.__code__.co_filename
+    return installed or str(function.__globals__.get("__name__")).partition(".")[0] in LIBRARIES
 
 
 def with_helpers(functions: list[Any]) -> list[Any]:

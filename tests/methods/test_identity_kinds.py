@@ -3,13 +3,14 @@
 import collections
 import dataclasses
 import functools
+import importlib
 import time
 
 import numpy as np
 import pytest
 import torch
 from helpers import new_clip, tiny_clip, tiny_inputs
-from test_identity import closing_over, in_a_module
+from test_identity import Strength, closing_over, in_a_module
 
 import nibkit as nk
 from nibkit.methods.identity import plain, written_name
@@ -85,7 +86,16 @@ class Other:
         return self.k
 
 
-OBJECTS = {"slots": Slots, "keyed": lambda k: Keyed(k=k), "named": lambda k: Named(k=k), "pair": lambda k: Pair([k]),
+class Unpicklable(Strength):
+    def __call__(self, clip, inputs):
+        return self.value
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("not this one")
+
+
+OBJECTS = {"unpicklable": Unpicklable, "slots": Slots,
+           "keyed": lambda k: Keyed(k=k), "named": lambda k: Named(k=k), "pair": lambda k: Pair([k]),
            "weights": Layer, "of another": Other}  # fmt: skip
 
 
@@ -197,3 +207,26 @@ def test_many_objects_in_one_another_end():
     for _ in range(300):
         one = Held(one)
     assert written_name(closing_over(one)) == written_name(closing_over(one))
+
+
+def test_a_lambda_counts_without_what_stands_beside_it():
+    lines = ["method = lambda x: x + {}", "method = lambda x: x + {}  # a remark", "method = (1, lambda x: x + {})[1]"]
+    one, *same = (written_name(in_a_module(line.format(1))) for line in lines)
+    assert same == [one] * 2 and one != written_name(in_a_module(lines[0].format(2)))
+    first, second = (in_a_module(f"method = [lambda x: x + 1, lambda x: x + 2][{i}]") for i in (0, 0))
+    assert written_name(first) == written_name(second)
+    both = in_a_module("method = lambda: [lambda x: x + 1, lambda x: x + 2]")()
+    assert written_name(both[0]) != written_name(both[1])
+
+
+def test_the_globals_of_an_installed_package_are_left_alone(tmp_path, monkeypatch):
+    """They are its own affair, and change as it is used."""
+    package = tmp_path / "site-packages"
+    package.mkdir()
+    package.joinpath("borrowed.py").write_text("CALLS = []\nclass Tool:\n    def use(self): return list(CALLS)\n")
+    monkeypatch.syspath_prepend(package)
+    borrowed = importlib.import_module("borrowed")
+    method = closing_over(borrowed.Tool())
+    before = written_name(method)
+    borrowed.CALLS.append(1)
+    assert written_name(method) == before
