@@ -34,7 +34,7 @@ def test_what_the_notebooks_import_is_carried_or_expected():
     """All that nibkit's metadata asks for, but for what only serving and grading notebooks, clusters, the book and lint take."""
     known = {"dask", "distributed", "datasets", "jupyterlab", "nbclient", "nbconvert", "nbgrader", "hatchling", "editables"}
     known |= {"docutils", "fonttools", "markdown-it-py", "myst-nb", "myst-parser", "pybtex"}
-    known |= {"sphinx", "sphinx-book-theme", "sphinx-revealjs", "sphinxcontrib-bibtex"}
+    known |= {"sphinx", "sphinx-book-theme", "sphinx-revealjs", "sphinxcontrib-bibtex", "playwright"}
     known |= {"mypy", "pandas-stubs", "ruff", "scipy-stubs", "types-tqdm"}
     known |= {"httpx", "pytest-xdist", "pyyaml", *gpu_wheels.CARRIED, *gpu_wheels.EXPECTED}
     needs = map(Requirement, importlib.metadata.requires("nibkit"))

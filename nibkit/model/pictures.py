@@ -57,9 +57,7 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
     try:
         _load(image, name)  # PIL opens lazily: damage shows only now
         image = _upright(image, name)
-    except MemoryError:  # no fault of the picture's
-        raise
-    except Exception as error:  # whatever damage makes PIL do, such as dividing by zero
+    except Exception as error:  # whatever damage makes PIL do, such as dividing by zero, or asking for memory without end
         reason = one_line(error) or type(error).__name__
         if "closed" in reason:
             raise ValueError(f"{name} is a PIL image that was closed ({reason}): open its file again") from error
@@ -71,7 +69,7 @@ def to_rgb(image: Any, name: str = "image") -> Image.Image:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB")
-    except MemoryError:
+    except MemoryError:  # no fault of the picture's: its pixels are there already
         raise
     except Exception as error:  # ValueError of a mode without a way to RGB; another of a transparency that does not fit the mode
         raise ValueError(f"{name} has PIL mode {image.mode!r} ({one_line(error)}): save it as RGB first") from error
@@ -100,8 +98,6 @@ def _decode(file: str | os.PathLike | IO[bytes], what: str) -> Image.Image:
         raise ValueError(f"{what} is too large to open safely ({error}): make it smaller first") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{what} is no readable picture: it is damaged, or of a kind that is not known") from error
-    except MemoryError:  # no fault of the picture's
-        raise
     except Exception as error:  # whatever damage makes PIL do
         raise ValueError(f"{what} is no readable picture ({one_line(error) or type(error).__name__}): save it again") from error
 
