@@ -32,6 +32,7 @@ from benchmarks.accuracy import fewer_bits, gaps
 from benchmarks.implementations import GEOMETRIES, Way, build, captum, nibkit, our_tail, plain_loop, random_pairs
 from benchmarks.stages import matrix_rate, peak_memory, time_stages
 from benchmarks.tables import figure
+from nibkit.io.outputs import check_output, save_figure, written_whole
 from nibkit.methods.batches import default_batch_size
 from nibkit.methods.interactions import interactions
 from nibkit.methods.nib import nib
@@ -40,7 +41,6 @@ from nibkit.metrics.costs import CountFlops, count_passes, timed, with_peak_memo
 from nibkit.model.clip import Clip
 from nibkit.model.inputs import Inputs
 from nibkit.model.loading import choose_device
-from nibkit.outputs import check_output, save_figure, written_whole
 
 OUR_TAIL = functools.partial(captum, tail=our_tail)
 WITH_GAP = functools.partial(captum, with_delta=True)

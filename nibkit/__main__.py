@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .checks import one_line
-from .outputs import add_replace
-from .streams import Parser, standard_streams
+from .io.outputs import add_replace
+from .io.streams import Parser, standard_streams
 
 COMMANDS = {
     "explain": "how much each patch and each word counts for how alike a picture and a caption are",
@@ -126,7 +126,7 @@ def explain(args: argparse.Namespace) -> int:
     then what ``load_clip``, ``Clip.prepare`` and ``nib`` raise. ValueError if the model gives no numbers.
     """
     from .checks import MOST_STEPS, check_whole
-    from .outputs import save_figure
+    from .io.outputs import save_figure
 
     steps = check_whole("--steps", args.steps, most=MOST_STEPS)
     if args.layer is not None:
@@ -168,7 +168,7 @@ def explain(args: argparse.Namespace) -> int:
 
 def figure_path(args: argparse.Namespace) -> Path:
     """Where the figure goes: ``--out``, or a name made from the picture's; nothing but a figure of ours may lie there."""
-    from .outputs import check_figure_path, check_replaced
+    from .io.outputs import check_figure_path, check_replaced
 
     out: Path = args.out or Path(f"{args.picture.stem}-explained.png")
     check_figure_path("--out", out, [args.picture])

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from nibkit.outputs import check_output, written_whole
+from nibkit.io.outputs import check_output, written_whole
 
 from . import launch
 from .book import BUILD, PARTS, ROOT

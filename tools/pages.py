@@ -15,7 +15,7 @@ import pandas as pd
 import nibkit as nk
 from benchmarks.tables import markdown, table
 from nibkit.course.claims import kind_of, read_ledger
-from nibkit.outputs import written_whole
+from nibkit.io.outputs import written_whole
 
 from .book import PICTURE, ROOT, first_picture
 from .items import KINDS, item_table, topic_table

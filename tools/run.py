@@ -25,7 +25,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from nibkit.outputs import written_whole
+from nibkit.io.outputs import written_whole
 
 from .book import BUILD, build_book, check_place, first_picture
 from .student import FOLDER, chosen

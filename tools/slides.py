@@ -23,7 +23,7 @@ from pathlib import Path
 import nbformat
 from nbconvert.filters import markdown2html
 
-from nibkit.outputs import check_output, written_whole
+from nibkit.io.outputs import check_output, written_whole
 
 from .book import BUILD, ROOT
 from .student import HANDOUT, chosen, make_folder

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from nibkit.outputs import check_output, written_whole
+from nibkit.io.outputs import check_output, written_whole
 
 from .book import BUILD, ROOT
 

@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 
 import nibkit as nk
+from nibkit.io.outputs import written_whole
 from nibkit.methods import controls
 from nibkit.methods.evidence import surviving
 from nibkit.metrics.localisation import named_masks
-from nibkit.outputs import written_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "data" / "results"

@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 import nibkit as nk
+from nibkit.io.outputs import written_whole
 from nibkit.methods import controls
-from nibkit.outputs import written_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 BETAS = [k / 100 for k in range(1, 10)] + [k / 10 for k in range(1, 10)]  # those of Table 5

@@ -20,8 +20,8 @@ import pandas as pd
 from tqdm import tqdm
 
 import nibkit as nk
+from nibkit.io.outputs import written_whole
 from nibkit.metrics.localisation import localisation, named_masks
-from nibkit.outputs import written_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "data" / "results" / "models.csv"

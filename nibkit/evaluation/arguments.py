@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import MOST_STEPS, check_whole, listed, one_line
+from ..io.outputs import add_replace
+from ..io.streams import Parser
 from ..metrics.names import PROTOCOLS
-from ..outputs import add_replace
-from ..streams import Parser
 from .report import STYLES
 
 ABOUT = (

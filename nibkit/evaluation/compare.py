@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..checks import one_line
-from ..outputs import check_figure_path, check_output, check_replaced, is_our_figure, save_figure
+from ..io.outputs import check_figure_path, check_output, check_replaced, is_our_figure, save_figure
 from .arguments import SCENES, check_data, check_methods, check_numbers
 from .report import format_summary, plot_summary
 from .schema import check_path

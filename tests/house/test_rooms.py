@@ -15,8 +15,7 @@ PACKAGE = Path(nk.__file__).parent
 FLOORS = {  # the floor plan
     "checks": 1,
     "resources": 1,
-    "outputs": 1,
-    "streams": 1,
+    "io": 2,
     "theory": 2,
     "model": 2,
     "course": 2,

@@ -62,7 +62,7 @@ def test_results_that_nobody_can_read_are_no_success_but_the_figure_is_there():
 def test_no_file_gets_the_place_of_a_closed_stream():
     """Else what a library writes to standard error would stand in it."""
     script = (
-        "import os; from nibkit.streams import standard_streams\n"
+        "import os; from nibkit.io.streams import standard_streams\n"
         "with standard_streams(), open('x', 'w') as file: assert file.fileno() > 2, file.fileno()"
     )
     done = subprocess.run(f'{sys.executable} -c "{script}" <&- >&- 2>&-', shell=True, env=os.environ | {"PYTHONPATH": str(ROOT)})

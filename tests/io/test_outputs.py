@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nibkit.outputs import FIGURES, check_figure_path, check_output, check_replaced, is_our_figure, save_figure, written_whole
+from nibkit.io.outputs import FIGURES, check_figure_path, check_output, check_replaced, is_our_figure, save_figure, written_whole
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and /proc are Linux's")
 
@@ -102,7 +102,7 @@ def test_a_check_leaves_all_as_it_is(given, tmp_path):
 
 @linux
 def test_a_full_disk_is_met_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("nibkit.outputs.tempfile.TemporaryFile", lambda dir: open("/dev/full", "wb", buffering=0))
+    monkeypatch.setattr("nibkit.io.outputs.tempfile.TemporaryFile", lambda dir: open("/dev/full", "wb", buffering=0))
     with pytest.raises(OSError, match=r"x.png can't be written \(No space left on device\): choose a place"):
         check_output("--out", tmp_path / "x.png")
 
