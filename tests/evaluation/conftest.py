@@ -3,7 +3,7 @@
 import gc
 
 import pytest
-from evaluations import call, some_pairs, tiny
+from evaluations import FAST, call, some_pairs, tiny
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -21,11 +21,12 @@ def clip():
 
 
 @pytest.fixture(scope="module")
-def pairs():
-    return some_pairs()
+def pairs(request):
+    """As many as the module's ``COUNT`` says."""
+    return some_pairs(getattr(request.module, "COUNT", 6))
 
 
 @pytest.fixture(scope="module")
-def whole(clip, pairs):
-    """The table that every other way must give, too."""
-    return call(clip, pairs)
+def whole(request, clip, pairs):
+    """The table of the module's ``ASKED`` methods, which every other way must give, too."""
+    return call(clip, pairs, getattr(request.module, "ASKED", FAST))

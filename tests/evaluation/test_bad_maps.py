@@ -4,20 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from evaluations import ERRORS, NIB, call, close_rows, some_pairs
+from evaluations import ERRORS, NIB, call, close_rows
 
 import nibkit as nk
 from nibkit.evaluation.attempts import attempt, reason_of
 
-
-@pytest.fixture(scope="module")
-def pairs():
-    return some_pairs(4)
-
-
-@pytest.fixture(scope="module")
-def whole(clip, pairs):
-    return call(clip, pairs, NIB)
+COUNT, ASKED = 4, NIB  # what the fixtures ``pairs`` and ``whole`` are made of
 
 
 def marking(clip, pair):

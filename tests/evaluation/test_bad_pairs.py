@@ -5,21 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from evaluations import ERRORS, NIB, Speechless, call, close_rows, same_rows, some_pairs
+from evaluations import ERRORS, NIB, Speechless, call, close_rows, same_rows
 
 from nibkit.evaluation.attempts import reason_of
 from nibkit.evaluation.store import read_results
 from nibkit.model.pictures import to_rgb
 
-
-@pytest.fixture(scope="module")
-def pairs():
-    return some_pairs(4)
-
-
-@pytest.fixture(scope="module")
-def whole(clip, pairs):
-    return call(clip, pairs, NIB)
+COUNT, ASKED = 4, NIB  # what the fixtures ``pairs`` and ``whole`` are made of
 
 
 class Raising:

@@ -3,21 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
-from evaluations import NIB, call, close_rows, some_pairs
+from evaluations import NIB, call, close_rows
 
 from nibkit.data import shapes
 from nibkit.evaluation.reading import check_kind_of
 from nibkit.evaluation.store import read_results
 
-
-@pytest.fixture(scope="module")
-def pairs():
-    return some_pairs(4)
-
-
-@pytest.fixture(scope="module")
-def whole(clip, pairs):
-    return call(clip, pairs, NIB)
+COUNT, ASKED = 4, NIB  # what the fixtures ``pairs`` and ``whole`` are made of
 
 
 class Lazy:

@@ -3,21 +3,9 @@
 import html
 
 import numpy as np
-import pytest
 
-import nibkit as nk
 from nibkit.show import explorer as widgets
 from nibkit.show.wording import signed
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return nk.load_clip("shapes", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def scenes():
-    return nk.shapes.sample(2, seed=3)
 
 
 def test_a_message_is_plain_text_that_is_read_out(clip, scenes):

@@ -35,16 +35,6 @@ def calls(monkeypatch):
     return made
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return nk.load_clip("shapes", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def scenes():
-    return nk.shapes.sample(3, seed=3)
-
-
 @pytest.fixture
 def explorer(clip, scenes, calls, monkeypatch):
     """One over three scenes, with nothing beside NIB, nothing of it left open. Its figure is a line that says what is drawn."""

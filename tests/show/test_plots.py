@@ -13,11 +13,6 @@ from nibkit.show import plots
 
 
 @pytest.fixture(scope="module")
-def clip():
-    return nk.load_clip("shapes", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def scenes():
     return nk.shapes.sample(5, seed=3, objects=3)
 
