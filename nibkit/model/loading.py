@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import pickle
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +16,10 @@ from ..checks import check_choice, one_line
 from ..resources import MODELS, data_dir
 from .clip import Clip
 from .fidelity import REFUSED, check_weights
+from .hub import from_hub
 from .views import check_scale
 
-PATIENCE = 8.0  # seconds to wait for the hub's first answer; the library's own retries take 30
 KINDS = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model"}  # model_type: transformers' class
-_WANTED = ("*.json", "merges.txt", "vocab.txt")
 
 
 def load_clip(
@@ -60,7 +58,7 @@ def load_clip(
         folder = Path(name).expanduser()
         if folder.is_file():
             raise ValueError(f"{os.fspath(name)} is a file: give a folder with config.json and weights, or a hub name")
-        folder = folder if folder.is_dir() else _from_hub(os.fspath(name))
+        folder = folder if folder.is_dir() else from_hub(os.fspath(name))
     _model_type(folder)
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
         raise ValueError(f"{folder} holds no weights: it needs model.safetensors")
@@ -197,52 +195,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(told)
         if shown:
             logging.enable_progress_bar()
-
-
-def _from_hub(name: str) -> Path:
-    """The folder of a hub model, downloaded if it must be; within 10 s a one-line FileNotFoundError if it can't be had."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return _complete(
-            Path(snapshot_download(name, local_files_only=True, allow_patterns=[*_WANTED, "*.safetensors", "*.bin"]))
-        )
-    except HFValidationError as error:
-        raise FileNotFoundError(f"there is no folder {name!r}, and it is no hub name either") from error
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        pass
-    answer: list = []
-
-    def ask() -> None:
-        try:
-            answer.append({file.rfilename for file in HfApi().model_info(name, timeout=PATIENCE).siblings or []})
-        except Exception as error:  # any failure means the same to the reader: the model can't be had now
-            answer.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)  # name resolution has no time-out of its own
-    thread.start()
-    thread.join(PATIENCE)
-    files = answer[0] if answer else TimeoutError("no answer")
-    if isinstance(files, GatedRepoError):
-        raise FileNotFoundError(f"{name} asks for a licence to be accepted: do so on its page, log in to the hub, and call again")
-    if isinstance(files, RepositoryNotFoundError):
-        raise FileNotFoundError(f"there is no folder {name!r} and no such model on the hub: check the spelling")
-    if isinstance(files, Exception):
-        raise FileNotFoundError(
-            f"{name} is not on this machine and the model hub can't be reached: "
-            'connect once and call again, or give a local folder that has the model (or use the bundled "shapes")'
-        ) from files
-    weights = "model.safetensors" if "model.safetensors" in files else "pytorch_model.bin"  # read with weights_only either way
-    try:
-        return Path(snapshot_download(name, allow_patterns=[*_WANTED, weights]))
-    except OSError as error:  # every error of the network is one
-        first = str(error).splitlines()[0]
-        raise FileNotFoundError(f"{name} could not be downloaded ({first}): call again, what is there already is kept") from error
-
-
-def _complete(folder: Path) -> Path:
-    """The folder, if the interrupted download of another day has left everything that is needed."""
-    if not (folder / "config.json").exists() or not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
-        raise FileNotFoundError(folder)
-    return folder

@@ -8,7 +8,7 @@ from helpers import no_network
 from loaded import fails_with, same_model
 
 import nibkit as nk
-from nibkit.model import loading
+from nibkit.model.hub import PATIENCE
 
 NAME = "nobody/no-such-clip"
 
@@ -60,8 +60,8 @@ def test_without_network_a_hub_name_fails_fast_with_the_two_ways_out(monkeypatch
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch, empty_cache):
     """Waiting is bounded, whatever the library does (here: it hangs)."""
-    assert loading.PATIENCE <= 8.5
-    monkeypatch.setattr(loading, "PATIENCE", 0.2)
+    assert PATIENCE <= 8.5
+    monkeypatch.setattr("nibkit.model.hub.PATIENCE", 0.2)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: time.sleep(5))
     started = time.monotonic()
     fails_with(FileNotFoundError, UNREACHABLE, NAME)
