@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,7 @@ def load_clip(
             raise ValueError(f"{os.fspath(name)} is a file: give a folder with config.json and weights, or a hub name")
         folder = folder if folder.is_dir() else from_hub(os.fspath(name))
     _model_type(folder)
+    _check_depth(folder)
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
         raise ValueError(f"{folder} holds no weights: it needs model.safetensors")
     model = _load_weights(folder, dtype, attention).to(where).eval().requires_grad_(False)
@@ -107,6 +109,31 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str) -> torch.nn.
         )
     check_weights(model.state_dict().items(), f"the weights in {folder} are damaged, download or save them again")
     return model
+
+
+def _check_depth(folder: Path) -> None:
+    """ValueError where config.json names more blocks than safetensors hold: transformers would build them all first.
+
+    What can't be read here is named by who reads it whole.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    keys: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with contextlib.suppress(SafetensorError, OSError), safe_open(file, "pt") as weights:
+            keys.update(weights.keys())
+    for tower in ("text", "vision"):
+        numbers = [
+            int(block[1]) for block in (re.match(rf"{tower}_model\.encoder\.layers\.(\d+)\.", key) for key in keys) if block
+        ]
+        settings = config.get(f"{tower}_config")
+        named = settings.get("num_hidden_layers") if isinstance(settings, dict) else None
+        if numbers and isinstance(named, int) and named > max(numbers) + 1:
+            raise ValueError(
+                f"{folder} lacks weights, {tower}_model.encoder.layers.{max(numbers) + 1}.* among them: "
+                "download or save them again, with their config.json"
+            )
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:

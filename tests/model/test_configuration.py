@@ -50,6 +50,13 @@ def test_a_configuration_of_fewer_or_more_blocks_is_refused(folder, tower):
     fails_with(ValueError, rf"lacks weights, {tower}_model.encoder.layers.{depth}\.", folder)
 
 
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_blocks_without_weights_are_not_built_first(folder, tower, monkeypatch):
+    configure(folder, **{f"{tower}_config__num_hidden_layers": 10**6})
+    monkeypatch.setattr("transformers.CLIPModel.from_pretrained", lambda *_, **__: pytest.fail("a million blocks were built"))
+    fails_with(ValueError, rf"lacks weights, {tower}_model.encoder.layers.\d+\.", folder)
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
