@@ -3,6 +3,9 @@
 python -m tools.run              # run all; the book is then in build/book, the notebooks stay as they are
 python -m tools.run 03 07        # only those whose name begins so; the others are in the book with their stored outputs
 python -m tools.run --inplace    # run all and store the outputs in notebooks/, without a book
+
+Two notebooks run at a time, a thread each, where there are two cores; one after the other where outputs are stored, since some
+are times (--jobs says otherwise).
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,26 +53,31 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="beginnings of notebook names, for example 07; default: all")
     parser.add_argument("--inplace", action="store_true", help="store the outputs in the notebooks themselves")
     parser.add_argument("--out", type=Path, default=BUILD, help="where the book's folder goes (default: build)")
+    parser.add_argument("--jobs", type=int, help="how many notebooks run at a time (default: 2, or 1 with --inplace)")
     args = parser.parse_args()
     try:
         paths = chosen(args.names, FOLDER)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
+    jobs = args.jobs if args.jobs is not None else 1 if args.inplace else min(2, os.cpu_count() or 1)
+    if jobs < 1:
+        parser.error(f"--jobs must be 1 or more; got {jobs}")
     runs: list[Run] = []
     try:
         if not args.inplace:
             check_place(args.out.resolve())
-        with tqdm(paths, unit="notebook", file=sys.stdout) as bar:
-            for path in bar:
-                bar.set_postfix_str(path.stem)
-                runs.append(run_notebook(path))
+        with tqdm(total=len(paths), unit="notebook", file=sys.stdout) as bar:
+            for run in run_all(paths, min(jobs, len(paths))):
+                runs.append(run)
+                bar.set_postfix_str(run.path.stem)
+                bar.update()
                 if args.inplace:
-                    with written_whole(path) as file:
-                        nbformat.write(runs[-1].notebook, file)
-                elif path.name.startswith("00_"):
-                    bar.write(f"the first explanation: {os.path.relpath(keep_first_picture(runs[-1], args.out))}")
-        sum_up(runs)
+                    with written_whole(run.path) as file:
+                        nbformat.write(run.notebook, file)
+                elif run.path.name.startswith("00_"):
+                    bar.write(f"the first explanation: {os.path.relpath(keep_first_picture(run, args.out))}")
+        sum_up(sorted(runs, key=lambda run: run.path))
         if not args.inplace:
             page = build_book(args.out.resolve(), {run.path.name: run.notebook for run in runs})
             print(f"look at: {os.path.relpath(page)}")
@@ -76,20 +87,38 @@ def main() -> int:
     return 0
 
 
+def run_all(paths: list[Path], jobs: int) -> Iterator[Run]:
+    """Run the notebooks, ``jobs`` at a time, each of them then in a process with one thread; they come as they end."""
+    if jobs == 1:
+        yield from map(run_notebook, paths)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn"), one_thread) as pool:
+        try:
+            for done in as_completed([pool.submit(run_notebook, path) for path in paths]):
+                yield done.result()
+        finally:  # after a failure, or Ctrl-C, those that run end, and no other begins
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def one_thread() -> None:
+    """For this process and its kernels: the cores are shared out already."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def run_notebook(path: Path) -> Run:
     """Run one notebook; RuntimeError with the cell and the error if it fails."""
     notebook = nbformat.read(path, as_version=4)
     started = time.perf_counter()
     try:
-        execute(notebook)
+        execute(notebook, path.parent)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise RuntimeError(f"{path.name} failed in {failed_cell(notebook)}\n{strip_colors(str(error))}") from error
     seconds = time.perf_counter() - started
     return Run(path, tidy(notebook), seconds)
 
 
-def execute(notebook: nbformat.NotebookNode) -> None:
-    """Run every cell from a fresh kernel, in the notebooks' folder; Ctrl-C ends the kernel and raises KeyboardInterrupt."""
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Run every cell from a fresh kernel, in the folder; Ctrl-C ends the kernel and raises KeyboardInterrupt."""
     interrupted = False
 
     def listen(**_: Any) -> None:  # nbclient's own handler would report the kernel's end as a crash
@@ -110,7 +139,7 @@ def execute(notebook: nbformat.NotebookNode) -> None:
         notebook,
         timeout=600,
         kernel_name="python3",
-        resources={"metadata": {"path": str(FOLDER)}},
+        resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--log-level=CRITICAL"],  # errors come as outputs; the kernel's own log would tear the bar
         on_notebook_start=listen,
     )
@@ -167,7 +196,7 @@ def sum_up(runs: list[Run]) -> None:
         claims += count
         print(f"{path.stem:32s} {seconds:6.1f} s   {count:3d} claims")
     seconds = sum(run.seconds for run in runs)
-    print(f"{len(runs)} notebooks, {seconds:.0f} s, {claims} claims asserted, all of them held as the ledger says")
+    print(f"{len(runs)} notebooks, {seconds:.0f} s added up, {claims} claims asserted, all of them held as the ledger says")
 
 
 def failed_cell(notebook: nbformat.NotebookNode) -> str:

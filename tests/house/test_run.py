@@ -29,7 +29,8 @@ def tools_run(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "build_book", lambda out, notebooks: given.update(notebooks) or out / "book" / "index.html")
 
     def call(*arguments: str):
-        monkeypatch.setattr("sys.argv", ["run", *arguments, "--out", str(tmp_path / "build")])
+        jobs = [] if "--jobs" in arguments else ["--jobs", "1"]
+        monkeypatch.setattr("sys.argv", ["run", *arguments, *jobs, "--out", str(tmp_path / "build")])
         return run.main(), given
 
     return call
@@ -64,3 +65,18 @@ def test_a_failure_names_the_notebook_and_the_cell(tools_run, capsys):
 def test_a_name_that_no_notebook_has_is_refused(tools_run, capsys):
     assert tools_run("00", "97") == (1, {})
     assert capsys.readouterr().err == "no notebook of that name in notebooks/: 97\n"
+
+
+def test_two_at_a_time_give_the_same_and_a_failure_is_told(tools_run, capsys):
+    _, alone = tools_run("00", "01")
+    once = dict(alone)
+    status, together = tools_run("00", "01", "--jobs", "2")
+    assert status == 0 and together == once and "2 notebooks" in capsys.readouterr().out
+    assert tools_run("00", "02", "--jobs", "2")[0] == 1
+    assert "02_third.ipynb failed in cell 1 (# the second)" in capsys.readouterr().err
+
+
+def test_no_jobs_at_all_are_refused(tools_run, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        tools_run("00", "--jobs", "0")
+    assert "--jobs must be 1 or more; got 0" in capsys.readouterr().err
